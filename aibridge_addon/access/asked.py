@@ -82,6 +82,8 @@ class Asked:
         return is_central or self.uses_central_tools
 
 
+OWN_MESSAGE = "aibridge: "
+"""Beginning of the messages of the built-in policies."""
 _MOST_RETRY_SECONDS = 60
 """Longest `retry-after`: some clients give up above it, others sleep for as long as it says."""
 
@@ -105,6 +107,12 @@ class Refusal:
     failure: str | None = None
     """Kind of the failure of the provider that it anticipates, so that a fallback may serve the
     request: as in `on` of `fallbacks`. None: the request itself is refused."""
+
+    @property
+    def is_final(self) -> bool:
+        """True if the proxy refuses the request in any form, and at any time soon."""
+        is_ours = self.message.startswith(OWN_MESSAGE)
+        return is_ours and self.status == 400 and self.retry_after is None
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -33,7 +33,9 @@ class EarlyRefusals:
             return None
         route = head.request.route
         self._metrics.count_refused(route.provider.name, refusal.reason)
-        return refusal_response(error_format_of_route(route), denied(refusal))
+        return refusal_response(
+            error_format_of_route(route), denied(refusal), head.admission.headers
+        )
 
     def too_much_held(self, head: Head) -> http.Response:
         """Return the refusal of a body that exceeds what the proxy holds of all requests."""

@@ -4,7 +4,6 @@ import msgspec
 from mitmproxy import http
 
 from aibridge_addon.access.policies import Refusal
-from aibridge_addon.exchange.budget_refusals import BUDGET_EXCEEDED
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.providers.credentials import Headers
@@ -25,8 +24,7 @@ def refusal_response(
 ) -> http.Response:
     """Return the response to a request that a policy refuses; its client may need another error."""
     body = wire_format.error(refusal.status, refusal.message, code=refusal.reason)
-    is_spent = refusal.reason == BUDGET_EXCEEDED
-    if sent is not None and is_spent and (kind := recognise(sent).spent_error):
+    if sent is not None and refusal.is_final and (kind := recognise(sent).final_error):
         error = {"type": kind, "message": refusal.message}
         body = msgspec.json.encode(msgspec.json.decode(body) | {"error": error})
     headers = {"content-type": "application/json", **refusal.headers}

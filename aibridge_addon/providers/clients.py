@@ -36,8 +36,9 @@ class ClientProgram:
     session_in_body: bool = False
     """True if the body may name the session when no header does."""
 
-    spent_error: str = ""
-    """Type of the error at which it gives a request up, where it would repeat any other 400."""
+    final_error: str = ""
+    """Type of the error at which it gives a request up, where it would repeat any other 400; it
+    shows the message only."""
 
     # Setup, for `aibridge env` and `aibridge run`.
     commands: tuple[str, ...] = ()
@@ -105,7 +106,7 @@ CLIENTS = [
         session_headers=("x-claude-code-session-id",),
         session_in_body=True,
         # At a base URL, it repeats a 400 without its newer features, up to 14 times.
-        spent_error="billing_error",
+        final_error="billing_error",
         commands=("claude",),
         base_urls=_ANTHROPIC | _CLOUDS,
         # Otherwise its side calls go directly to Anthropic.

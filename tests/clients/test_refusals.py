@@ -31,6 +31,14 @@ def spent_proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
         yield shared
 
 
+@pytest.fixture(scope="module")
+def denying_proxy(run_proxy: RunProxy, standin: Server) -> Iterator[Proxy]:
+    """A proxy that allows no model."""
+    denied = '[[model_rules]]\ndeny = ["*"]\n'
+    with run_proxy(standin.origin, config=config_of(standin.origin) + denied) as shared:
+        yield shared
+
+
 @pytest.fixture
 def spent_desk(spent_proxy: Proxy, make_desk: MakeDesk) -> Desk:
     """A desk by the proxy without room."""
@@ -54,6 +62,18 @@ def test_claude_code_shows_a_spent_budget_and_stops_at_once(spent_desk: Desk, mo
     turns = [row for row in records.interceptions if row["request_kind"] == "turn"]
     assert {row["error_type"] for row in turns} == {"budget_exceeded"}
     assert len(turns) == 1
+
+
+@each_mode
+def test_claude_code_shows_a_denied_model_and_stops_at_once(
+    denying_proxy: Proxy, make_desk: MakeDesk, mode: Mode
+) -> None:
+    desk = make_desk(denying_proxy)
+    with desk.proxy.recording() as records:
+        ran, output = claude(desk, "-p", "hello", mode=mode)
+    assert "is not allowed for anonymous" in json.dumps(output), ran.out
+    kinds = [row["request_kind"] for row in records.interceptions]
+    assert kinds.count("turn") == 1, kinds
 
 
 @each_mode

@@ -1,5 +1,6 @@
 """Refusals in the shape that stops each client."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -12,7 +13,8 @@ from aibridge_addon.exchange.budget_refusals import BUDGET_EXCEEDED
 from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.formats import FORMATS
 
-SPENT = Refusal(status=400, reason=BUDGET_EXCEEDED, message="No.")
+SPENT = Refusal(status=400, reason=BUDGET_EXCEEDED, message="aibridge: no.")
+DENIED = dataclasses.replace(SPENT, reason="model_not_allowed")
 CLAUDE_CODE = http.Headers(user_agent="claude-cli/2.1.332 (external, cli)")
 SDK = http.Headers(user_agent="Anthropic/Python 0.92.0")
 BEDROCK = ("bedrock_invoke", "bedrock_converse")
@@ -25,23 +27,36 @@ def refused(api: str, refusal: Refusal, sent: http.Headers) -> Any:
     return json.loads(response.content or b"")
 
 
-def test_spent_budget_is_the_error_at_which_claude_code_stops() -> None:
-    error = {"type": "billing_error", "message": "No."}
-    document = refused("anthropic_messages", SPENT, CLAUDE_CODE)
+@pytest.mark.parametrize("refusal", [SPENT, DENIED])
+def test_final_refusal_is_the_error_at_which_claude_code_stops(refusal: Refusal) -> None:
+    error = {"type": "billing_error", "message": "aibridge: no."}
+    document = refused("anthropic_messages", refusal, CLAUDE_CODE)
     assert document == {"type": "error", "error": error}
     for api in BEDROCK:
-        document = refused(api, SPENT, CLAUDE_CODE)
+        document = refused(api, refusal, CLAUDE_CODE)
         assert document["error"] == error
         answer = {"status_code": 400, "headers": {}, "body": json.dumps(document).encode()}
         read = RestJSONParser().parse(answer, None)["Error"]
-        assert read == {"Message": "No.", "Code": "ValidationException"}
+        assert read == {"Message": "aibridge: no.", "Code": "ValidationException"}
 
 
 @pytest.mark.parametrize(
     ("refusal", "sent"),
-    [(SPENT, SDK), (Refusal(status=400, reason="model_denied", message="No."), CLAUDE_CODE)],
+    [
+        (SPENT, SDK),
+        # A proxy before this one would set a key aside for it, unless it knows whose it is.
+        (dataclasses.replace(SPENT, message="dlp: no."), CLAUDE_CODE),
+    ],
 )
 def test_other_refusals_are_invalid_requests(refusal: Refusal, sent: http.Headers) -> None:
     document = refused("anthropic_messages", refusal, sent)
-    assert document["error"] == {"type": "invalid_request_error", "message": "No."}
+    assert document["error"] == {"type": "invalid_request_error", "message": refusal.message}
     assert refused("bedrock_invoke", refusal, sent).keys() == {"__type", "message"}
+
+
+def test_refusal_that_a_retry_may_change_keeps_its_type() -> None:
+    limited = dataclasses.replace(SPENT, status=429, retry_after=2.0)
+    document = refused("anthropic_messages", limited, CLAUDE_CODE)
+    assert document["error"]["type"] == "rate_limit_error"
+    soon = dataclasses.replace(SPENT, retry_after=2.0)
+    assert refused("anthropic_messages", soon, CLAUDE_CODE)["error"]["type"] != "billing_error"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from aibridge_addon.access.asked import OWN_MESSAGE
 from aibridge_addon.rate_limits import Limit, read_limits, read_retry_after
 from aibridge_addon.raw_json import mapping, read, sequence, text
 from aibridge_addon.reset_times import read_reset
@@ -39,8 +40,6 @@ _QUOTA_CODES = frozenset(
 """Codes by which OpenAI, Anthropic and compatible hosts say that the money is spent."""
 _QUOTA_MESSAGES = ("your credit balance is too low", "you have reached your specified api usage")
 """Beginnings of Anthropic's messages; a message that repeats input begins with its path."""
-_OWN_MESSAGE = "aibridge: "
-"""Beginning of a refusal by another proxy of this kind: its budgets are for one caller."""
 _CALLER_CODES = frozenset(
     {
         "mismatched_organization",
@@ -147,7 +146,7 @@ class _ErrorBody:
     @property
     def is_quota(self) -> bool:
         """True if the error says that the money of the key is spent."""
-        if self._message.startswith(_OWN_MESSAGE):
+        if self._message.startswith(OWN_MESSAGE):
             return False
         return bool(self.codes & _QUOTA_CODES) or self._message.startswith(_QUOTA_MESSAGES)
 
