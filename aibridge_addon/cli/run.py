@@ -107,8 +107,14 @@ def command(
     shared = None if new or own else running.find()
     code, text = _run_through(shared, wanted) if shared else _run_with_own_proxy(own, wanted)
     if text and not quiet:
-        click.echo(f"aibridge: {text}", err=True)
+        _say(text)
     ctx.exit(code)
+
+
+def _say(text: str) -> None:
+    """Print a message, unless the terminal is closed: the exit code stays the program's."""
+    with contextlib.suppress(OSError):
+        click.echo(f"aibridge: {text}", err=True)
 
 
 class _CannotRunError(click.ClickException):
@@ -157,7 +163,7 @@ class _Program:
         """Run the program to its end; return its exit code as a shell would."""
         words, variables = self._prepared(proxy)
         if proxy.records.startswith(EVERYTHING) and not self.quiet:
-            click.echo(f"aibridge: records {proxy.records}", err=True)
+            _say(f"records {proxy.records}")
         try:
             process = subprocess.Popen(  # noqa: S603 the user's own command
                 words, executable=self.path, env=os.environ | variables
@@ -214,7 +220,8 @@ def _run_through(proxy: RunningProxy, program: _Program) -> tuple[int, str]:
     with _forwarded_signals() as take_over:
         code = program.run(proxy, take_over)
     if proxy.database:
-        with contextlib.suppress(StoreError, UnsupportedReportError):
+        # An impatient Ctrl-C, while the database is slow, must not cost the exit code.
+        with contextlib.suppress(StoreError, UnsupportedReportError, KeyboardInterrupt):
             run = program.mark if program.is_marked(proxy) else None
             query = TotalsQuery(since=begin, run=run)
             totals = open_records_of(proxy).reports().totals(query).rows
@@ -229,6 +236,8 @@ def _run_with_own_proxy(arguments: Sequence[str], program: _Program) -> tuple[in
     with OwnProxy(arguments) as proxy, _forwarded_signals() as take_over:
         code = program.run(proxy.address, take_over)
         passed = proxy.end()
+    if passed is None:
+        return code, f"the temporary proxy ended before the program; see {proxy.log}"
     totals = of_json(passed.get("totals", ()))
     return code, _summary(totals, program, passed.get("unrecorded", 0))
 

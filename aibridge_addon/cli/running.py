@@ -100,8 +100,11 @@ class OwnProxy:
         """End the proxy, unless `end` has been called."""
         self.end()
 
-    def end(self) -> dict[str, Any]:
-        """Shut the proxy down gracefully; return its report of the requests that it saw."""
+    def end(self) -> dict[str, Any] | None:
+        """Shut the proxy down gracefully; return its report of the requests that it saw.
+
+        None: it has ended without a report, or `end` has been called before.
+        """
         assert self._process.stdin
         assert self._process.stdout
         with contextlib.suppress(OSError):
@@ -109,13 +112,13 @@ class OwnProxy:
         try:
             line = read_line(self._process.stdout, self._process, START_S)
         except ValueError:  # stdout is closed: `end` was called before
-            return {}
+            return None
         self._process.wait()
         self._process.stdout.close()
         try:
             report: dict[str, Any] = json.loads(line)
         except ValueError:
-            return {}
+            return None
         return report
 
     def _read_address(self) -> RunningProxy:

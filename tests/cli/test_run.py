@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from e2e.conftest import StartStandin
 from e2e.records import read_records
 from standin import Provider, Server, ServerThread
 
+from aibridge_addon.cli import run
 from cli.command import AIBRIDGE, WAIT_S, Home, Process, wait_until
 
 KEY = {"ANTHROPIC_API_KEY": ANTHROPIC_KEY, "OPENAI_API_KEY": "sk-proj-0123456789abcdefghij"}
@@ -292,11 +294,65 @@ def test_ctrl_c_during_the_shutdown_does_not_change_the_exit_code(home: Home) ->
     assert "aibridge: 1 request" in process.lines[-1]
 
 
+TERMINAL = """
+import os, signal, subprocess, sys
+terminal = os.open(sys.argv[1], os.O_RDWR)  # of the leader of a session: it is its own from now on
+signal.signal(signal.SIGHUP, lambda *_: process.send_signal(signal.SIGHUP))
+process = subprocess.Popen(sys.argv[2:], stdin=terminal, stderr=terminal)
+print("code", process.wait(), flush=True)
+"""
+"""Runs a program in a terminal, and passes SIGHUP on, as shells do."""
+
+STAYING_PROGRAM = LEAVING_PROGRAM.replace("sys.exit(7)", "sys.exit(held.wait() and 7)")
+"""Ends with its request, which broke off."""
+
+
+def test_closed_terminal_ends_the_program_and_its_open_request_is_recorded(home: Home) -> None:
+    ours, theirs = os.openpty()
+    run = [*AIBRIDGE, "run", *home.options, "--", sys.executable, "-c", STAYING_PROGRAM]
+    words = [sys.executable, "-c", TERMINAL, os.ttyname(theirs), *run]
+    process = home.start_program(words, start_new_session=True)
+    process.wait_for("left")
+    os.close(theirs)
+    os.close(ours)
+    process.wait()
+    assert process.lines[-1] == f"code {128 + signal.SIGHUP}", process.text
+    [row] = read_records(home.database).interceptions
+    assert (row["status"], row["error_type"]) == ("interrupted", "shut_down")
+
+
+def test_death_of_the_temporary_proxy_is_reported(home: Home) -> None:
+    process = home.start("run", *home.options, "--", sys.executable, "-c", STAYING_PROGRAM)
+    process.wait_for("left")
+    [proxy] = [each for each in psutil.Process(process.pid).children() if is_proxy(each)]
+    proxy.kill()
+    assert process.wait() == 7, process.text
+    log = home.data / "run.log"
+    expected = f"aibridge: the temporary proxy ended before the program; see {log}"
+    assert process.lines[-1] == expected
+
+
+def is_proxy(process: psutil.Process) -> bool:
+    with suppress(psutil.ZombieProcess):
+        return "--private" in process.cmdline()
+    return False
+
+
+def test_ctrl_c_during_the_summary_does_not_change_the_exit_code(
+    shared: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "open_records_of", interrupt)
+    assert shared.invoke("run", "--", "sh", "-c", "exit 7").exit_code == 7
+
+
 def test_temporary_proxy_ends_when_run_is_killed(home: Home, waiting: Path) -> None:
     process = home.start("run", *home.options, "--", sys.executable, str(waiting))
     process.wait_for("ready")
     children = psutil.Process(process.pid).children()
-    [proxy] = [child for child in children if "--private" in child.cmdline()]
+    [proxy] = filter(is_proxy, children)
     [program] = [child for child in children if child != proxy]
     process.kill()
     try:
