@@ -200,7 +200,7 @@ class AIBridge:
         try:
             await self._components.egress.bind(data)
         except Exception:  # the edge; unlike elsewhere, a connection without a check must not open
-            logger.exception("aibridge: a bug of ours in server_connect")
+            logger.exception("aibridge: internal error in server_connect")
             data.server.error = (
                 "aibridge: internal error in the egress check; the connection was not opened."
             )

@@ -18,7 +18,7 @@ def guarded[**P, R](hook: Callable[P, R]) -> Callable[P, R]:
         subject = args[1] if len(args) > 1 else None
         known = subject.metadata.get if isinstance(subject, flow.Flow) else lambda name: None
         logger.exception(
-            "aibridge: a bug of ours in %s; interception %s",
+            "aibridge: internal error in %s; interception %s",
             hook.__name__,
             known("aibridge_interception_id") or getattr(subject, "interception_id", "none"),
         )

@@ -206,7 +206,7 @@ def array_reader(shape: Any) -> Callable[[bytes | msgspec.Raw | None], list[JSON
     """Return a function that decodes arrays, but only those members that a type names.
 
     `shape` is the type of an element, a `TypedDict` whose members are optional. An array with an
-    element of another shape is decoded completely; what is no array, is an empty one.
+    element of another shape is decoded completely; anything but an array counts as an empty one.
     """
     decode_shape = msgspec.json.Decoder(list[shape]).decode
 

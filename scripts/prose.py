@@ -19,7 +19,7 @@ QUESTION = re.compile(r"(What|Whether|Who|Whose|Which|Where|How)\b")
 
 PHRASES = re.compile(
     r"\bby way of\b|\b(is|are) none\b|\bgateway tokens?\b|\bwhat (came|becomes|became) of\b"
-    r"|\bon end\b|\bmay ask\b|\bthat of (a|an|the)\b",
+    r"|\bon end\b|\bmay ask\b|\bthat of (a|an|the)\b|(?<!there )\b(is|are) no (?!longer\b)\w+",
     re.IGNORECASE,
 )
 """Phrases that were given up."""

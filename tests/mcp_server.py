@@ -261,7 +261,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--legacy", action="store_true", help="speak no version of 2026")
     parser.add_argument("--json", action="store_true", help="answer with JSON, not streams")
     parser.add_argument("--say", default="", help="a line to write to stderr first")
-    parser.add_argument("--say-on-stdout", default="", help="a line that is no MCP")
+    parser.add_argument("--say-on-stdout", default="", help="a line that is not MCP")
     return parser.parse_args()
 
 

@@ -618,7 +618,7 @@ async def test_recorder_that_raises_does_not_affect_the_flow(
     messages = [r.getMessage() for r in complaints(caplog)]
     assert messages == [
         *[f"aibridge: a fact of interception {interception_id} is lost"] * 4,
-        f"aibridge: a bug of ours in response; interception {interception_id}",
+        f"aibridge: internal error in response; interception {interception_id}",
     ]
 
 
@@ -673,7 +673,7 @@ async def test_bug_in_reading_a_head_leaves_the_request_unchanged(
     assert flow.request.get_state() == before
     assert response_of(flow).json() == ANSWER
     (record,) = complaints(caplog)
-    assert record.getMessage() == "aibridge: a bug of ours in request; interception none"
+    assert record.getMessage() == "aibridge: internal error in request; interception none"
     assert record.exc_info
 
 
@@ -729,7 +729,7 @@ async def test_bug_in_a_hook_is_logged_once_with_the_interception_id_and_the_flo
     (record,) = complaints(caplog)
     interception_id = flow.metadata["aibridge_interception_id"]
     assert record.getMessage() == (
-        f"aibridge: a bug of ours in {hook}; interception {interception_id}"
+        f"aibridge: internal error in {hook}; interception {interception_id}"
     )
     assert record.exc_info
     assert isinstance(record.exc_info[1], RuntimeError)

@@ -74,7 +74,7 @@ class Guardrails:
         if not task.done():
             raise _TooSlowError
         if task.cancelled():
-            raise RuntimeError("it was cancelled by itself")
+            raise RuntimeError("it cancelled itself")
         return task.result()
 
 

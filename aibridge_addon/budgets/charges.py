@@ -49,8 +49,8 @@ def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
     """Return the charge of an interception in one budget.
 
     A response that reported only some of its tokens costs at least what was likely, and one that
-    broke off at least its reported tokens and its estimated input. If there
-    is no usage, or no price for it, it costs what was likely. A refused or failed request is free.
+    broke off at least its reported tokens and its estimated input. Without usage, or without a
+    price for it, it costs what was likely. A refused or failed request is free.
     """
     told = outcome.cost_nano_usd if unit == "usd" else outcome.tokens
     broke_off = outcome.status in ("cancelled", "interrupted")

@@ -62,7 +62,7 @@ def list_budgets(
         if of_budget or not mine:
             click.echo("\n".join(_lines(budget, of_budget)))
     if mine and not accounts:
-        click.echo(f"No budget is for {name} alone.")
+        click.echo(f"There is no budget for {name} alone.")
 
 
 @command.command(short_help="Show the newest charges of a budget.")

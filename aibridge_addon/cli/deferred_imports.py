@@ -31,7 +31,7 @@ _DEFERRED = frozenset(
 class _DeferringLoader(Loader):
     """Executes a module when an attribute of it is first used.
 
-    Unlike `importlib.util.LazyLoader`, a second import of the module is no use of it, and functions
+    Unlike `importlib.util.LazyLoader`, a second import of the module does not use it, and functions
     that others import by name can have stand-ins.
     """
 

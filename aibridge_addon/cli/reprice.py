@@ -114,7 +114,7 @@ def _changes(found: "Iterable[Repriced]") -> tuple[int, int, _Changes]:
 
 
 def _sum(amount: int | None, added: int | None) -> int | None:
-    """Add amounts; None is no amount yet."""
+    """Add amounts; None stands for no amount yet."""
     return amount if added is None else (amount or 0) + added
 
 

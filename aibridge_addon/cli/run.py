@@ -201,7 +201,7 @@ def _client_of(path: str) -> ClientProgram:
 
 
 def _interpreter(path: str) -> str:
-    """Return the interpreter named by a script's first line; empty if the file is no script."""
+    """Return the interpreter named by a script's first line; empty if the file is not a script."""
     try:
         with open(path, "rb") as file:
             line = file.readline(256).decode(errors="replace")

@@ -23,7 +23,7 @@ POLL_SECONDS = 0.3
 MOST_FAILURES = 30
 """Failed readings in a row after which the command gives up."""
 _WIDE = 120
-"""Width of the lines if the output is no terminal."""
+"""Width of the lines if the output is not a terminal."""
 
 
 @click.command(short_help="Show requests live, one line each.")

@@ -23,7 +23,7 @@ def _check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError("is no time zone; write a name such as Europe/Berlin or UTC") from error
+        raise ValueError("is not a time zone; write a name such as Europe/Berlin or UTC") from error
     return value
 
 
@@ -31,7 +31,7 @@ def _check_time(value: str) -> str:
     try:
         time.fromisoformat(value)
     except ValueError as error:
-        raise ValueError("is no time of day; write it as 08:00") from error
+        raise ValueError("is not a time of day; write it as 08:00") from error
     return value
 
 

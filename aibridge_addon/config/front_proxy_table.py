@@ -16,16 +16,16 @@ def _check_network(value: str) -> str:
     try:
         ip_network(value)
     except ValueError as error:
-        raise ValueError("is no network; write it as 10.0.0.0/8 or 127.0.0.1") from error
+        raise ValueError("is not a network; write it as 10.0.0.0/8 or 127.0.0.1") from error
     return value
 
 
 def _check_header(value: str) -> str:
     lower = value.lower()
     if not lower.replace("-", "").replace("_", "").isalnum():
-        raise ValueError("is no name of a header, such as X-Forwarded-User")
+        raise ValueError("is not the name of a header, such as X-Forwarded-User")
     if lower in _FORBIDDEN or lower in CREDENTIAL_HEADERS:
-        raise ValueError("has another meaning in requests; name a header of its own")
+        raise ValueError("already has a meaning in requests; choose another header")
     return lower
 
 

@@ -22,7 +22,9 @@ def _check_jwks_url(value: str) -> str:
     address = literal(host)
     is_local = host == "localhost" or (address is not None and address.is_loopback)
     if url.scheme != "https" and not (url.scheme == "http" and is_local):
-        raise ValueError("must be https: whoever can change the keys can be anybody")
+        raise ValueError(
+            "must be https: whoever can change the keys on their way can sign in as anyone"
+        )
     return value
 
 

@@ -65,7 +65,7 @@ class FileWatch:
             try:
                 await self._read()
             except Exception:  # the edge: the next change must be read all the same
-                logger.exception("aibridge: a bug of ours while reading changed files")
+                logger.exception("aibridge: internal error while reading changed files")
 
     def _poll(self) -> dict[Path, _Stamp]:
         return {path: _stamp(path) for path in self._files()}

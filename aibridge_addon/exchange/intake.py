@@ -85,7 +85,7 @@ class Intake:
             return await self._read(request, self._sender(head))
         except Exception:
             logger.exception(
-                "aibridge: a request is not read, by a bug of ours; interception %s",
+                "aibridge: internal error: the request of interception %s is not read",
                 request.flow.metadata.get("aibridge_interception_id", "none"),
             )
             wire_format = error_format_of_provider(request.route.provider)

@@ -244,7 +244,7 @@ class RecordedExchange(Exchange):
             return ResponseFacts(unreadable=1)
         except Exception:
             logger.exception(
-                "aibridge: interception %s is not read, by a bug of ours",
+                "aibridge: internal error: the response of interception %s is not read",
                 self.record.interception.id,
             )
             return ResponseFacts(unreadable=1)

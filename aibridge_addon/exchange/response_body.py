@@ -112,7 +112,7 @@ class StreamedBody(BufferedBody):
 
     @property
     def has_events(self) -> bool:
-        """True unless the body turned out to be no stream of events."""
+        """True unless the body turned out not to be a stream of events."""
         return not self._tap.is_buffered
 
     def streamed_content(self) -> bytes:

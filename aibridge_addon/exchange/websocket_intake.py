@@ -118,7 +118,7 @@ class _SocketRequests:
     _decided: tuple[InterceptionStart, Refusal | None] | None = None
     """The start of a request's interception, and the decision about it."""
     _refusal: Refusal | None = None
-    """The refusal of a message that is no request."""
+    """The refusal of a message that is not a request."""
 
     _spent: Refusal | None = None
     """The refusal of a budget, as looked up last."""
@@ -209,7 +209,7 @@ class _SocketRequests:
         return self.models.message(self._asked(message), message, FORMATS[self.api])
 
     def check(self, message: bytes) -> None:
-        """Check a message that is no request.
+        """Check a message that is not a request.
 
         Raises:
             RefusedError: a policy refuses it.

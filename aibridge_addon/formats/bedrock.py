@@ -28,7 +28,7 @@ _TYPES: Mapping[int, str] = {
     503: "ServiceUnavailableException",
 }
 _DIGITS = re.compile("[0-9]{1,19}")
-"""More digits are no count, and Python refuses to read thousands of them."""
+"""More digits are not a count, and Python refuses to read thousands of them."""
 _PREFIX = "x-amzn-bedrock-"
 _LABELS: Mapping[str, str] = {
     "service_tier": _PREFIX + "service-tier",

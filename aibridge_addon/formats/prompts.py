@@ -173,7 +173,7 @@ def drop_prefill(messages: list[msgspec.Raw], is_prefill: Callable[[JSON], bool]
     """Remove a prefilled response, the last message; return True if there was one.
 
     The client wrote its beginning, or sends a response that was cut off back to be continued. Two
-    messages of the model are no prefill: Codex ends requests with messages of other agents.
+    messages of the model are not a prefill: Codex ends requests with messages of other agents.
     """
     if not messages or not is_prefill(mapping(read(messages[-1]))):
         return False

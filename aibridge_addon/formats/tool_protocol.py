@@ -309,7 +309,7 @@ def build_transcript(conversation: Iterable[PastResponse | str]) -> Transcript:
 
 
 def has_readable_tools(request: Members) -> bool:
-    """Return whether tools can be added; the provider has to refuse tools that are no array."""
+    """Return whether tools can be added; the provider has to refuse tools that are not an array."""
     tools = request.get("tools")
     return tools is None or bytes(tools).lstrip()[:1] == b"[" or read(tools) is None
 

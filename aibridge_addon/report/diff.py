@@ -1,6 +1,6 @@
 """Compares the conversation of a request with the previous request of its session. Pure.
 
-Readable content is compared, so that moved cache markers and re-encoded bodies are no change.
+Readable content is compared, so that moved cache markers and re-encoded bodies are not changes.
 """
 
 import difflib

@@ -64,7 +64,7 @@ class ContentStatements:
             return self._statements(fact, wire_format.view, placed)
         except Exception:  # the edge: a bug in a view must not lose the rest of the record
             logger.exception(
-                "aibridge: the content of interception %s is not recorded, by a bug of ours",
+                "aibridge: internal error: the content of interception %s is not recorded",
                 fact.interception.id,
             )
             return []

@@ -160,7 +160,7 @@ class RecordWriter[C: Connection](ABC):
         try:
             return alone(work)
         except Exception:  # the edge: other works must not be lost with it
-            logger.exception("aibridge: work without the database failed, by a bug of ours")
+            logger.exception("aibridge: internal error while the database is unavailable")
             return None
 
     def try_work(self, connection: C, work: Work) -> Any:
@@ -170,7 +170,7 @@ class RecordWriter[C: Connection](ABC):
         except self.unavailable:
             raise
         except Exception as error:  # the edge: other works must not be lost with it
-            logger.exception("aibridge: work on the database failed, by a bug of ours")
+            logger.exception("aibridge: internal error in work on the database")
             connection.execute("ROLLBACK TO SAVEPOINT work")
             self._budgets.rolled_back()
             result = error
@@ -296,7 +296,7 @@ class RecordWriter[C: Connection](ABC):
             raise  # then nothing of the transaction is committed
         except Exception:  # a bug in budgets must not cost records; `sweep` settles later
             self._budgets.rolled_back()
-            logger.exception("aibridge: budgets are not settled, by a bug of ours")
+            logger.exception("aibridge: internal error: budgets are not settled")
 
     def note_unavailable(self, error: Exception) -> None:
         """Write to the spool for a while."""

@@ -12,7 +12,7 @@ type StoreFactory = Callable[[str], Store]
 _POSTGRES_OTHERWISE = re.compile(
     r"(?i)postgres(ql)?:(?!//)|(host|hostaddr|port|dbname|user|service|password)\s*="
 )
-"""Beginning of an address that other programs take for PostgreSQL's, and that is no path."""
+"""Beginning of an address that other programs take for PostgreSQL's, and that is not a path."""
 
 
 def register(scheme: str, factory: StoreFactory) -> None:
@@ -24,7 +24,7 @@ def open_store(location: str | Path) -> Store:
     """Return the store at a location: a path, which means SQLite, or `scheme://…`.
 
     Raises:
-        StoreError: no plugin has registered the scheme, or the location is no path.
+        StoreError: no plugin has registered the scheme, or the location is not a path.
     """
     check_location(str(location))
     scheme, separator, rest = str(location).partition("://")

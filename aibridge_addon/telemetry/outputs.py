@@ -82,7 +82,12 @@ class Outputs:
 
     def report_circuit(self, provider: str, route: str, model: str, trips: int) -> None:
         """Log a circuit breaker that opened, and send an alert."""
-        logger.warning("aibridge: %s is out of order for %s at %s", provider, ascii(model), route)
+        logger.warning(
+            "aibridge: %s is out of order for %s at %s; its requests are stopped for a short time",
+            provider,
+            ascii(model),
+            route,
+        )
         self._alerts.publish(circuit_open(provider, route, model, trips))
 
     def close(self) -> None:

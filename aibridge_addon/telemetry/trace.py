@@ -140,7 +140,7 @@ class Trace:
 
 
 def _error(end: InterceptionEnded) -> str | None:
-    """Return the description of a failure; a client that disconnects is no error."""
+    """Return the description of a failure; a client that disconnects is not an error."""
     if end.status in (Status.COMPLETED, Status.CANCELLED):
         return None
     return end.error_type or end.status.value

@@ -100,7 +100,7 @@ def _option(name: str) -> Any:
 
 
 def _has_other_scripts() -> bool:
-    """Return True if mitmproxy loads a script beside this addon, which may be no script itself."""
+    """Return True if mitmproxy loads another script; this addon may not be a script itself."""
     scripts = (Path(script).expanduser().resolve() for script in _option(_SCRIPTS) or ())
     return any(script != _OWN_SCRIPT for script in scripts)
 

@@ -15,7 +15,7 @@ _MOST_SERIES = 6
 _OTHERS = "others"
 _MOST_BARS = 120
 _WIDEST = WIDTH / 9
-"""Width of a bar if there are few: a single day is no wall."""
+"""Width of a bar if there are few: a single day must not fill the chart."""
 _DAY = len("2026-11-28")
 """Length of the name of a day; names of hours are longer."""
 

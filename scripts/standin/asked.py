@@ -96,7 +96,7 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _form(body: bytes) -> tuple[dict[str, Any], str]:
-    """Return the fields of a form, and the text of those that are no files."""
+    """Return the fields of a form, and the text of those that are not files."""
     fields: dict[str, Any] = {}
     for name, headers, value in _FIELD.findall(body):
         is_file = b"filename=" in headers or b"content-type" in headers.lower()

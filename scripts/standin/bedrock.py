@@ -107,7 +107,7 @@ class Framed(Rendered):
 
 
 def api_of(path: str) -> ModuleType | None:
-    """Return the API at a path; None if it is no path of Bedrock."""
+    """Return the API at a path; None if it is not a path of Bedrock."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None

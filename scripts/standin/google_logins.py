@@ -1,4 +1,4 @@
-"""Logins of Google, and the routes of Code Assist that are no model calls, as Gemini CLI uses them.
+"""Logins of Google, and routes of Code Assist that are not model calls, as Gemini CLI uses them.
 
 Follows the sources of @google/gemini-cli 0.61 (`code_assist/`) and google-auth-library 10.
 """

@@ -15,7 +15,7 @@ COUNT_TOKENS = re.compile(r"/v1(?:beta1)?/.*publishers/anthropic/models/count-to
 
 
 def api_of(path: str) -> ModuleType | None:
-    """Return the API at a path; None if it is no path of Claude on Vertex AI."""
+    """Return the API at a path; None if it is not a path of Claude on Vertex AI."""
     found = _PATH.fullmatch(unquote(path))
     return _Claude(found[1]) if found else None
 

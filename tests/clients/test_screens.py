@@ -34,7 +34,7 @@ class Person:
         self._terminal.type("\r")
 
     def _await_echo(self, text: str) -> None:
-        """Wait until the end of the line is shown: an Enter that comes with it is no key press."""
+        """Wait until the end of the line is shown: an Enter in one write is not a key press."""
         escapes = r"(?:\x1b\[[0-9;?]*[A-Za-z])*"
         self.look_for(escapes.join(map(re.escape, text.split()[-1][-6:])))
 

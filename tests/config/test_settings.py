@@ -1026,12 +1026,12 @@ def test_budgets_of_the_config_file_are_read(config: Callable[..., Settings]) ->
         ("usd = -1", "budgets[0].usd is -1: input should be greater than 0"),
         (
             'usd = 1\ntimezone = "Berlin"',
-            "budgets[0].timezone is 'Berlin': is no time zone; write a name such as Europe/Berlin"
-            " or UTC",
+            "budgets[0].timezone is 'Berlin': is not a time zone; write a name such as"
+            " Europe/Berlin or UTC",
         ),
         (
             'usd = 1\nstarts_at = "8 am"',
-            "budgets[0].starts_at is '8 am': is no time of day; write it as 08:00",
+            "budgets[0].starts_at is '8 am': is not a time of day; write it as 08:00",
         ),
         (
             'usd = 1\nwindow = "year"',
@@ -1100,7 +1100,7 @@ def test_issuer_of_jwts_requires_authentication_unless_the_option_says_never(
         (
             JWT.replace("https://login.example.com/keys", "http://login.example.com/keys"),
             "identity.jwt[0].jwks_url is 'http://login.example.com/keys': must be https: whoever"
-            " can change the keys can be anybody",
+            " can change the keys on their way can sign in as anyone",
         ),
         (
             JWT + 'algorithms = ["HS256"]',

@@ -173,4 +173,4 @@ async def test_failed_reading_is_logged_and_the_next_file_change_is_read(
     await reader.next()
     file.write_text("longer still")
     await reader.next()
-    assert "a bug of ours while reading changed files" in caplog.text
+    assert "internal error while reading changed files" in caplog.text

@@ -51,7 +51,7 @@ class JWTIssuer:
         if not isinstance(name, str) or not name.strip() or len(name) > _MOST_ACTOR_CHARACTERS:
             raise invalid(f"its claim {self.actor_claim!r} names no actor")
         if not name.isprintable() or name.strip() == ANONYMOUS:
-            raise invalid(f"its claim {self.actor_claim!r} is no name of an actor")
+            raise invalid(f"its claim {self.actor_claim!r} is not the name of an actor")
         if self.actor_claim == "email" and claims.get("email_verified", True) not in (True, "true"):
             raise invalid("the login service has not verified its e-mail address")
         teams = self._teams(claims)

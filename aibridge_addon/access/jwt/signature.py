@@ -64,7 +64,7 @@ def verified_claims(text: str, key: PublicKey, issuer: JWTIssuer, now: float) ->
         raise invalid(_REASONS.get(type(error), "its signature or a claim is wrong")) from error
     _check_names(text)
     if not isinstance(claims["exp"], int | float):
-        raise invalid("its claim exp is no number")
+        raise invalid("its claim exp is not a number")
     if claims["exp"] <= now:
         raise expired()
     return claims

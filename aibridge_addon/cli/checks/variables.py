@@ -51,7 +51,7 @@ def _uses(environ: Mapping[str, str], proxy: RunningProxy | None) -> bool:
 
 
 def _address(url: str) -> tuple[str | None, int | None] | None:
-    """Return host and port of a proxy's URL, which may contain a login; None if it is no URL."""
+    """Return host and port of a proxy's URL, which may contain a login; None if it is not a URL."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         return parts.hostname, parts.port

@@ -72,7 +72,7 @@ def read_message(line: bytes) -> Message:
     """Return the message in a line.
 
     Raises:
-        ValueError, TypeError: it is no message.
+        ValueError, TypeError: it is not a message.
     """
     readers: dict[str, Any] = {
         "up": from_json,

@@ -146,7 +146,7 @@ class Worker:
         try:
             message = read_message(line)
         except (ValueError, TypeError, KeyError):
-            logger.warning("aibridge: worker %d sent a line that is no message", self.number)
+            logger.warning("aibridge: worker %d sent a line that is not a message", self.number)
             return
         self._take(message)
 

@@ -196,7 +196,9 @@ class Supervisor:
             return True
         self._leaving.discard(old)
         self._workers[old.number] = old
-        logger.error("aibridge: the new worker %d cannot start; the old stays", old.number)
+        logger.error(
+            "aibridge: the new worker %d cannot start; the old one keeps running", old.number
+        )
         if old.ended.done():
             self._spawn(self._keep(old))
         return False

@@ -80,7 +80,7 @@ def _joined_base64(pieces: list[str]) -> str:
 
 
 def tool_call_of(block: dict[str, JSON]) -> ToolCall | None:
-    """Return the call of a block; None if it is no call."""
+    """Return the call of a block; None if it is not a call."""
     call = mapping(block.get("toolUse"))
     if not call:
         return None

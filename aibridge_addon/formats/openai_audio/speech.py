@@ -28,7 +28,7 @@ class OpenAISpeech(OpenAIFormat):
         self.view = SpeechView(self)
 
     def read_request(self, request: RequestView) -> RequestFacts:
-        """Read a request; what is read aloud was rarely typed, and is no prompt."""
+        """Read a request; what is read aloud was rarely typed, and is not a prompt."""
         members = dict(request.members)
         return RequestFacts(
             model=text(member(members, "model")),

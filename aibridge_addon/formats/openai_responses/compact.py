@@ -1,7 +1,7 @@
 """Compaction in OpenAI Responses: `POST /responses/compact`. Sans-io.
 
 The response is the conversation in short: messages of the user and an opaque item, with the usage
-of the pass that made it. It is no turn of the model: it has neither calls nor thoughts to record.
+of the pass that made it. It is not a turn of the model: it has no calls or thoughts to record.
 """
 
 from dataclasses import replace

@@ -105,7 +105,7 @@ def _is_unknown_call(item: dict[str, JSON]) -> bool:
 
 
 def read_call(item: dict[str, JSON], *, is_answered: bool) -> ToolCall | None:
-    """Read an item; None if it is no call. `is_answered`: its output is in the same response."""
+    """Read an item; None if it is not a call. `is_answered`: its output is in the same response."""
     kind = str(item.get("type"))
     fields = CLIENT_CALLS.get(kind) or _SERVER_CALLS.get(kind)
     if fields is None:

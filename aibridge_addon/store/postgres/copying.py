@@ -86,7 +86,7 @@ def copy_file(
     """Copy a SQLite database; call `on_copied` after each table.
 
     Raises:
-        StoreError: the file is no database of ours, or another copy runs.
+        StoreError: the file is not a database of this addon, or another copy runs.
         MissingRowsError: the comparison at the end failed.
     """
     with snapshot(path) as source, _alone(target):

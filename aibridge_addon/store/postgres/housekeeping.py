@@ -52,5 +52,5 @@ class Housekeeping:
             logger.debug("aibridge: housekeeping failed: %s", type(error).__name__)
             self._sweeper.pause()
         except Exception:
-            logger.exception("aibridge: housekeeping failed, by a bug of ours")
+            logger.exception("aibridge: internal error in housekeeping")
             self._sweeper.pause()

@@ -17,7 +17,7 @@ def snapshot(path: Path) -> Iterator[Connection]:
     """Return a connection to a file, migrated to the newest schema, that sees no later changes.
 
     Raises:
-        StoreError: it is no database of ours.
+        StoreError: it is not a database of this addon.
     """
     if not path.is_file():
         raise StoreError(f"{path} does not exist")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aibridge_addon.telemetry.alerts.event import Event
 
 AWAY_SECONDS = 5.0
-"""Shorter absences, such as a lock of another process, are no event."""
+"""Shorter absences, such as a lock of another process, are not reported."""
 
 
 class RecordWatch:

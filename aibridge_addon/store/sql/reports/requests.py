@@ -88,7 +88,7 @@ def number_of(cursor: str) -> int:
     """Return the number of an end that a cursor holds.
 
     Raises:
-        StoreError: it is no such cursor.
+        StoreError: it is not such a cursor.
     """
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise StoreError(f"{cursor[:100]!r} is not a cursor of ended requests")
@@ -104,7 +104,7 @@ def split_cursor(cursor: str) -> tuple[str, str]:
     """Return the two keys of a cursor.
 
     Raises:
-        StoreError: it is no such cursor.
+        StoreError: it is not such a cursor.
     """
     first, separator, second = cursor.partition(_SEPARATOR)
     if not separator:
