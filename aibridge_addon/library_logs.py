@@ -1,6 +1,6 @@
 """Silences the logs of HTTP and MCP libraries: both log URLs, which may hold secrets.
 
-`mcp` also logs a traceback at each attempt. The rooms that use them log the same events once.
+`mcp` also logs a traceback at each attempt. The code that uses them logs the same events once.
 """
 
 import logging

@@ -7,12 +7,15 @@
     deferred_imports.py    modules of mitmproxy that are imported at their first use
     page.py dashboard.py   the web page, and the page inside the proxy's process
     token_use.py           last use and spend of access tokens
+    own.py known_actors.py the owner of an access token, for `--mine`
     running.py             finds a running proxy, or starts a temporary one
     databases.py           opens the store that a command uses
     connection.py          connection settings of the running proxy, and its login
     client_setup.py        variables and arguments for a client program
     authority.py bundle.py the CA, and the bundle that joins it with the system's
-    budget.py              budgets and their accounts
+    budget.py budget_state.py   budgets and their accounts
+    central_keys.py        states of central keys and limits, from the running proxy
+    plugins.py             imports the plugins that a command needs
     checks/                checks of the doctor, one function each
     tail.py search.py export.py show.py   single requests: live, by words, as JSON, as a tree
     migrate.py             copies a SQLite database into PostgreSQL
@@ -21,6 +24,7 @@
     status.py              proxy processes
     workers/               several processes behind the same ports
     usage_table.py columns.py   totals as a table that fits
+    unread_traffic.py      tunnels to services that are not read
     filters.py             options that select requests
     totals.py tables.py    totals as text, and tables on a terminal
     request_lines.py tree.py timeline_tree.py safe_text.py   requests on a terminal

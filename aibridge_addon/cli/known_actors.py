@@ -1,4 +1,4 @@
-"""The actors of `[[actors]]` in the config file, as which owners of access tokens are recorded."""
+"""Maps owners of access tokens to the `[[actors]]` of the config file, as records have them."""
 
 from collections.abc import Mapping
 from pathlib import Path

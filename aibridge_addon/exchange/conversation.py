@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from aibridge_addon.exchange.websocket_end import end_of_open_requests
 from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
@@ -86,7 +85,7 @@ class Conversation(ABC):
 
     def on_end(self, *, by_client: bool) -> None:
         """End the records of open responses, because the connection ended."""
-        self._break_off(*end_of_open_requests(by_client=by_client))
+        self._break_off(*_end_of_open_requests(by_client=by_client))
 
     def interrupt(self, error: ProviderError) -> None:
         """End the records of open responses, because the proxy shuts down."""
@@ -95,3 +94,14 @@ class Conversation(ABC):
     @abstractmethod
     def _break_off(self, status: Status, error: ProviderError) -> None:
         """End the records of open responses."""
+
+
+def _end_of_open_requests(*, by_client: bool) -> tuple[Status, ProviderError]:
+    """Return the status and the error of requests whose connection one side has closed."""
+    return (
+        Status.CANCELLED if by_client else Status.FAILED,
+        ProviderError(
+            type="client_left" if by_client else "upstream_error",
+            message="The WebSocket ended before the response did.",
+        ),
+    )

@@ -1,8 +1,8 @@
 """Redirects requests to other provider instances, where the config file has a fallback for them.
 
-Only requests with a central key, without any, or with a signature by the operator's credentials:
-nobody's own credential goes to another provider, and what a client has signed cannot be changed.
-State of a provider is refused by every other one, so that requests with it stay.
+A request falls back if it has a central key, no key, or a signature by the operator's credentials:
+a client's own credential never goes to another provider, and what it signed cannot be changed.
+Requests that carry state of a provider do not fall back, since other providers refuse it.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Builds what chooses keys and sends requests again, and applies settings to it."""
+"""Builds the components that choose keys and send requests again, and applies settings to them."""
 
 import os
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""All metrics, one row each. To add a metric that facts are counted in, add its row.
+"""All metrics, one row each. To add a metric that counts facts, add its row.
 
-A row that no fact is counted in has a name here, by which the rest of the proxy counts in it.
+A metric that counts anything else has a constant here, which the code that counts uses.
 """
 
 from aibridge_addon.facts import (

@@ -1,6 +1,6 @@
 """HTTP layers: `BridgeStream` replaces mitmproxy's stream for one request and its response.
 
-This module depends on mitmproxy's internals (`proxy.layers.http`, 12.2), as `http1`,
+This module depends on mitmproxy's internals (`proxy.layers.http`, 12.2 and 12.3), as `http1`,
 `connection_handlers` and `websocket_limits` do. No public API lets an addon wait within a streamed
 body, send a head other than the flow's, respond for an unreachable upstream, or stream a body that
 outgrows its buffer. The addon decides (`relay.bridge`); this module only acts.

@@ -1,6 +1,6 @@
 """Chooses the layer of a new connection: tunnelled, intercepted as HTTP, or closed.
 
-A connection that would bypass tokens and records is closed, and logged once of each kind.
+A connection that would bypass access tokens and records is closed; each kind is logged once.
 """
 
 import logging

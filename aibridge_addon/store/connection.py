@@ -1,8 +1,8 @@
 """The connection that shared SQL runs on: the part of DB-API that `sqlite3` offers.
 
 Shared SQL is the dialect of SQLite, as far as PostgreSQL can follow: `postgres.dialect` has the
-rest. It aliases subqueries, names the target of `ON CONFLICT … DO UPDATE`, and takes no comparison
-for a number.
+rest. It aliases subqueries, names the target of `ON CONFLICT … DO UPDATE`, and uses no
+comparison as a number.
 """
 
 import contextlib

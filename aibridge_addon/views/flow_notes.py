@@ -1,4 +1,4 @@
-"""Comments and marks of flows: money, tokens, inner loop and actor, as the facts tell.
+"""Comments and marks of flows: money, tokens, inner loop and actor, from the facts.
 
 A comment that a person wrote or changed stays. Notes last as long as their flow is in memory.
 """

@@ -1,4 +1,4 @@
-"""Finds JWTs in headers and queries, and reads them without trust: only to know for whom. Pure.
+"""Finds JWTs in headers and queries, and reads them unverified, to find their issuer. Pure.
 
 ChatGPT logins and many cloud credentials are JWTs too. A token in a credential header is ours only
 if its issuer is configured, and its audience is not somebody else.

@@ -1,7 +1,7 @@
-"""Rendezvous hashing: orders keys for a conversation, alike in every process. Pure.
+"""Rendezvous hashing: orders keys for a conversation, the same in every process. Pure.
 
-Each key gets its share by weight. If a key is added or removed, only conversations whose first key
-it becomes or was have another first key.
+Each key gets its share by weight. Adding or removing a key moves only the conversations that
+prefer that key.
 """
 
 import hashlib

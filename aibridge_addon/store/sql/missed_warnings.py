@@ -1,6 +1,7 @@
 """Finds thresholds of budgets that were crossed without a warning.
 
-A process does not look at a threshold that its slice hides; if it ends then, nobody would.
+A process that admits calls from a slice does not check the thresholds that the slice spans. If it
+ends before it gives the slice back, this check finds them.
 """
 
 from collections.abc import Iterable, Iterator
