@@ -15,7 +15,8 @@ from clients.places import Desk, Mode
 
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
 TEXT = "aibridge: the sentence that a person should read."
-FINAL = {"x-should-retry": "false"}
+FINAL = {"x-should-retry": "false", "retry-after-ms": "1"}
+"""As the proxy's own definitive refusals."""
 SOON = {"retry-after": "1", "x-should-retry": "true"}
 
 
@@ -60,8 +61,8 @@ def refused_desk(refused_proxy: Proxy, make_desk: MakeDesk) -> Desk:
 @each_mode
 @pytest.mark.parametrize(
     ("status", "headers", "turns"),
-    [(402, FINAL, 1), (403, FINAL, 1), (429, SOON, 6), (503, SOON, 6)],
-    ids=["402", "403", "429_with_retry_after", "503_with_retry_after"],
+    [(402, FINAL, 1), (403, FINAL, 1), (503, FINAL, 6), (429, SOON, 6), (503, SOON, 6)],
+    ids=["402", "403", "503", "429_with_retry_after", "503_with_retry_after"],
 )
 def test_opencode_shows_a_refusal(
     refused_desk: Desk,
