@@ -39,8 +39,7 @@ class Asked:
     has_left: Callable[[], bool] = lambda: False
     """Returns True once the client has disconnected."""
     can_wait: Callable[[], bool] = lambda: True
-    """Returns False while responses stand still until the request is decided: those of its
-    WebSocket."""
+    """Returns False while a wait would hold up open responses of the same WebSocket."""
     on_remaining: Callable[[int], None] = lambda nano_usd: None
     """Receives the money that is left in the tightest budget that shows it, in nano-dollars."""
     is_signed: bool = False
@@ -61,7 +60,7 @@ class Asked:
         return self.can_wait() and not self.has_left()
 
     def values(self, name: bytes) -> list[str]:
-        """Return the values of a header field, given in lower case."""
+        """Return the values of a header field; its name is given in lower case."""
         return [
             value.decode("latin-1").strip() for field, value in self.fields if field.lower() == name
         ]

@@ -28,4 +28,4 @@ class Plan:
     grace_s: float = 10.0
     """Seconds that open requests get to complete at shutdown."""
     drain_s: float = 0.0
-    """Seconds before them in which new requests are accepted, but `/readyz` refuses."""
+    """Seconds before them in which `/readyz` answers 503, and new requests are accepted."""

@@ -117,7 +117,7 @@ _WORKERS_PER_CORE, _FEW_WORKERS = 4, 16
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="Time before that in which /readyz refuses, and requests are still accepted. Default: 0.",
+    help="Time before the ports close in which /readyz already answers 503. Default: 0.",
 )
 @click.option(
     "--workers",

@@ -162,7 +162,7 @@ class BudgetCheck:
         return refusal_of(found) if found else None
 
     async def find_spent(self, call: BudgetedCall) -> Refusal | None:
-        """Return the refusal of a call that the end of others would not change; hold nothing."""
+        """Return the refusal of a call if waiting for others would not help; hold nothing."""
         if not any(budget.refuses for budget, _ in call.scopes):
             return None
         try:

@@ -50,9 +50,9 @@ class LimitQueue:
         return any(self._rooms.values())
 
     def shortage_of(self, asked: Asked) -> Shortage | None:
-        """Return the bound that a request must wait for: also while others of its actor wait.
+        """Return the bound that a request must wait for; None if it need not wait, or may not.
 
-        None if it does not have to, or may not.
+        It must wait while earlier requests of its actor do.
         """
         if not self._limits.has_queue(asked):
             return None

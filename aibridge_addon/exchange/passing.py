@@ -13,7 +13,7 @@ from aibridge_addon.relay.responses import content_length
 from aibridge_addon.relay.usage_watch import UsageWatch, has_usage
 
 _SMALL = 1024 * 1024
-"""Bytes."""
+"""Largest body, in bytes, that is buffered so that mitmweb can show it."""
 
 type CountUsage = Callable[[Route], None]
 """Counts a response of a route that reports usage and is not recorded."""

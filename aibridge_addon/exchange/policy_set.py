@@ -43,9 +43,9 @@ class PolicySet:
     browser_origin: BrowserOrigin
     _policies: tuple[Policy, ...]
     _changing: tuple[Policy, ...]
-    """Those whose verdict may be another one a moment later."""
+    """Policies whose verdict may change from one moment to the next."""
     _counting: tuple[Policy, ...]
-    """Those that count the requests which all of them admit."""
+    """Policies that count the requests that all policies admit."""
     _guardrails: Guardrails
     _shares: LimitShares | None = None
 

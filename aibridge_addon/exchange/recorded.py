@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 SERVED_BY = "x-aibridge-served-by"
 BUDGET_REMAINING = "x-aibridge-budget-remaining"
-"""In USD."""
+"""Header with the USD that are left in the tightest budget that shows it."""
 """Header that names the provider instance and model of a fallback."""
 SHUT_DOWN = ProviderError(type="shut_down", message="The proxy was shut down.")
 _BROKEN_OFF = ProviderError(

@@ -38,7 +38,7 @@ class Sending:
 
     Args:
         metrics: counts what happens.
-        find_outputs: finds what reports keys that can no longer be used, or can be again.
+        find_outputs: returns the reporter of keys that are set aside or back in use.
     """
 
     _resends: Resends

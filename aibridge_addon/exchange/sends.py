@@ -173,7 +173,7 @@ class Sends:
             exchange.record.sent_by(begun, reason)
 
     async def _refusal(self) -> Refusal | None:
-        """Ask the policies about the next send; those of a request that is not read stay."""
+        """Ask the policies about the next send; they do not judge a request that is not read."""
         if not isinstance(self._exchange, BridgedExchange | CountedExchange):
             return None
         read = self._exchange.read

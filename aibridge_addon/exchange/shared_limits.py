@@ -157,7 +157,7 @@ class SharedLimits:
 
 
 def _taken(asked: Asked, running: RunningRequest) -> list[LimitChange]:
-    """Return what a request takes; the end of one that nobody reads could free no slot."""
+    """Return what a request takes: no slot if it is not read, since no end would free it."""
     slots: Amounts = {} if asked.is_unread_call else {"open_requests": 1}
     return _changes(running.scoped, {**running.estimated, **slots})
 

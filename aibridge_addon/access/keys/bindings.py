@@ -43,7 +43,7 @@ class Bindings:
             self._bindings.popitem(last=False)
 
     def release(self, affinity: str) -> None:
-        """Let hashing decide again."""
+        """Forget the key of a conversation, so that hashing chooses again."""
         self._bindings.pop(affinity, None)
 
 

@@ -20,7 +20,7 @@ _SPREAD = 0.25
 _SHARE_SECONDS = 10.0
 _SHARE = 0.2
 FREE_RETRIES = 3
-"""Retries of an instance that are always allowed, for few requests have no fifth."""
+"""Retries that are always allowed: the share of few requests would be none."""
 OF_KEYS = frozenset({"rate", "quota", "credential"})
 """Failures after which another key may serve the request."""
 

@@ -21,7 +21,7 @@ _MOST_PROBES = 3
 _SUCCESSES = 3
 _LEASE_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
-"""Time after which a request should be tried again that finds all probes taken."""
+"""Time after which a request that finds all probes taken should be tried again."""
 
 
 @dataclass(slots=True)
