@@ -1,8 +1,12 @@
-"""Inspects the files beside a database, for `aibridge doctor`: spools, and rejected statements."""
+"""Inspects the folder of a database, for `aibridge doctor`: waiting files, and the free space."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from aibridge_addon.findings import Finding
+
+_FULL_MIB, _NEARLY_FULL_MIB = 4, 256
 
 
 def inspect_files(path: Path) -> list[Finding]:
@@ -29,3 +33,16 @@ def inspect_files(path: Path) -> list[Finding]:
             )
         )
     return found
+
+
+def inspect_disk(path: Path) -> Iterator[Finding]:
+    """Yield a finding if there is little space for a database and its spools."""
+    folder = next(each for each in path.parents if each.exists())
+    free = shutil.disk_usage(folder).free / 2**20
+    if free < _NEARLY_FULL_MIB:
+        yield Finding(
+            about="disk",
+            level="bad" if free < _FULL_MIB else "note",
+            what=f"{free:,.1f} MiB are free for records in {folder}",
+            to_do="delete other files, or name a database on another disk with --db",
+        )

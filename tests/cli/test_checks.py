@@ -1,7 +1,9 @@
 """Checks of the doctor: everything that can be wrong, with what to do about it."""
 
 import asyncio
+import errno
 import json
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import certifi
 import pytest
@@ -353,7 +356,33 @@ def test_database_of_a_newer_version_is_reported(database: Path) -> None:
             " VALUES ('aibridge', 'm999_later', '')"
         )
     [found] = checks.check_database(with_database(database))
-    assert "newer version" in found.what
+    assert found.what == f"{database}: a newer version has migrated it: m999_later"
+
+
+def test_database_that_cannot_be_written_is_reported(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, mode: str) -> None:
+        assert (path, mode) == (database, "r+b")
+        raise PermissionError(errno.EPERM, "Operation not permitted", path)
+
+    monkeypatch.setattr(Path, "open", refuse)  # permissions do not bind root
+    [found] = checks.check_database(with_database(database))
+    assert found.level == "bad"
+    assert found.what == f"{database}: Operation not permitted"
+    assert "make the file writable" in found.to_do
+
+
+@pytest.mark.parametrize(
+    ("mib", "levels_of"), [(300, ["ok"]), (9, ["ok", "note"]), (0, ["ok", "bad"])]
+)
+def test_full_disk_is_reported(
+    database: Path, monkeypatch: pytest.MonkeyPatch, mib: int, levels_of: list[str]
+) -> None:
+    usage = SimpleNamespace(free=mib * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    found = checks.check_database(with_database(database))
+    assert levels(found) == levels_of
 
 
 def test_locked_database_is_reported(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +392,8 @@ def test_locked_database_is_reported(database: Path, monkeypatch: pytest.MonkeyP
         [found] = checks.check_database(with_database(database))
         holder.execute("ROLLBACK")
     assert found.level == "bad"
-    assert "locked" in found.what
+    assert found.what == f"{database}: database is locked"
+    assert "end the program that has locked it" in found.to_do
 
 
 def test_check_does_not_create_a_missing_database(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ CONNECT_SECONDS = 5
 """Seconds to wait for a connection, unless the address says otherwise."""
 LOCK_SECONDS = 1.0
 """Seconds that a statement waits for a lock of another program."""
+LOCKED = "another program holds a lock on a table"
+"""Text of the error after `LOCK_SECONDS`."""
 _SETTINGS = (
     f"SET lock_timeout = {int(LOCK_SECONDS * 1000)};"
     # Compiling a report takes longer than executing it, by half a second.
@@ -145,5 +147,8 @@ def errors_of(address: Address) -> Iterator[None]:
     psycopg = import_psycopg()
     try:
         yield
+    except psycopg.errors.LockNotAvailable:
+        raise StoreError(f"{address.public}: {LOCKED}") from None
     except psycopg.Error as error:
-        raise StoreError(f"{address.public}: {address.without_secrets(error)}") from None
+        text = address.without_secrets(error.diag.message_primary or error)
+        raise StoreError(f"{address.public}: {text}") from None

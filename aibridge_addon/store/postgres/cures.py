@@ -2,7 +2,15 @@
 
 import re
 
+from aibridge_addon.store.postgres.connection import LOCKED
+
 _CURES = (
+    (
+        re.escape(LOCKED),
+        "end the transaction that holds it: pg_blocking_pids() names it for each of aibridge's"
+        " processes in pg_stat_activity",
+    ),
+    (r"statement timeout", "raise statement_timeout of the role"),
     (r"resolve host", "correct the host in the address"),
     (
         r"refused|timeout|timed out|starting up|shutting down",

@@ -11,7 +11,7 @@ from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.connection import PostgresConnection, connect, errors_of
 from aibridge_addon.store.postgres.cures import cure_of
 from aibridge_addon.store.postgres.writer import spool_path
-from aibridge_addon.store.waiting_files import inspect_files
+from aibridge_addon.store.waiting_files import inspect_disk, inspect_files
 
 _STATE = """
 SELECT current_setting('server_version'), pg_database_size(current_database()),
@@ -35,7 +35,8 @@ def inspect(address: Address) -> list[Finding]:
         found = [_finding("bad", f"{address.public}: {error}", to_do)]
     except StoreError as error:
         found = [_finding("bad", str(error), cure_of(str(error)))]
-    return [*found, *inspect_files(spool_path(address))]
+    path = spool_path(address)
+    return [*found, *inspect_disk(path), *inspect_files(path)]
 
 
 def _inspect(address: Address, connection: PostgresConnection) -> list[Finding]:

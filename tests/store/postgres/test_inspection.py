@@ -1,5 +1,6 @@
 """`aibridge doctor` on a PostgreSQL database: findings, and what to do about them."""
 
+import re
 import sys
 
 import pytest
@@ -7,6 +8,9 @@ from databases import PostgresDatabase
 from ports import free_port
 from store.doubles import all_of_one, started
 
+from aibridge_addon.report.queries import TotalsQuery
+from aibridge_addon.store.connection import transaction
+from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.cures import cure_of
 from aibridge_addon.store.postgres.inspection import inspect
@@ -60,6 +64,17 @@ def test_role_that_may_only_read_is_reported(database: PostgresDatabase) -> None
     assert ("bad", "the role may not write to the tables") in found
 
 
+def test_lock_on_a_table_is_reported_by_doctor_and_reports(database: PostgresDatabase) -> None:
+    text = f"{database.location}: another program holds a lock on a table"
+    with database.connected() as other, transaction(other):
+        other.execute("LOCK TABLE aibridge_migrations IN ACCESS EXCLUSIVE MODE")
+        (found,) = inspect(Address(database.location))
+        with pytest.raises(StoreError, match=f"{re.escape(text)}$"):
+            database.reports.totals(TotalsQuery())
+    assert (found.level, found.what) == ("bad", text)
+    assert "pg_blocking_pids()" in found.to_do
+
+
 @pytest.mark.parametrize(
     ("message", "cure"),
     [
@@ -75,6 +90,7 @@ def test_role_that_may_only_read_is_reported(database: PostgresDatabase) -> None
         ('FATAL: too many connections for role "a"', "raise max_connections"),
         ("remaining connection slots are reserved for roles with", "raise max_connections"),
         ("permission denied for table aibridge_migrations", "grant the role"),
+        ("canceling statement due to statement timeout", "raise statement_timeout"),
         ("something else", "check the address"),
     ],
 )
