@@ -1,9 +1,10 @@
 """Ids and times of facts."""
 
 import hashlib
+import time
 import uuid
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 
 import uuid_utils
 
@@ -38,7 +39,14 @@ def _stable_id(milliseconds: int, *names: str) -> str:
 
 def now() -> str:
     """Return the time, UTC, ISO 8601 with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    # Made several times for each request: `datetime` alone takes four times as long.
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def milliseconds(seconds: float | None) -> int | None:
