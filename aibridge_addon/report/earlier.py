@@ -6,7 +6,6 @@ from aibridge_addon.facts import Status
 from aibridge_addon.report.protocol import Reports
 from aibridge_addon.report.queries import RequestQuery
 
-
 _SENT = tuple(status.value for status in Status if status is not Status.REFUSED)
 
 
