@@ -6,7 +6,7 @@ nothing is spent.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -217,6 +217,16 @@ def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
 
 def _cost(call: BilledCall, price: PriceOf) -> int | None:
     """Return the price of a call; where caches or audio have none, that of plain input."""
+    for each in _from_details_to_plain(call):
+        found = price(each)
+        if isinstance(found, Priced):
+            return found.cost_nano_usd
+    return None
+
+
+def _from_details_to_plain(call: BilledCall) -> Iterator[BilledCall]:
+    """Yield a call, then the same without caches and fees, then without audio too."""
+    yield call
     labels = {name: value for name, value in call.extra.items() if name.startswith(REQUESTED)}
     spoken = {name: call.extra[name] for name in _SPOKEN if name in call.extra}
     plain = replace(
@@ -226,11 +236,8 @@ def _cost(call: BilledCall, price: PriceOf) -> int | None:
         cache_write_input_tokens=0,
         extra={**labels, **spoken},
     )
-    for each in (call, plain, replace(plain, extra=labels)):
-        found = price(each)
-        if isinstance(found, Priced):
-            return found.cost_nano_usd
-    return None
+    yield plain
+    yield replace(plain, extra=labels)
 
 
 def _cost_of_units(call: Call, billed: BilledCall, price: PriceOf) -> int | None:
