@@ -118,18 +118,13 @@ class Refusal:
         """Headers that tell clients if and when to retry; SDKs follow them before the status."""
         if self.retry_after is None:
             opens = self.opens_at and {"x-aibridge-resets-at": _rfc3339(self.opens_at)}
-            return {**_FINAL, **(opens or {})}
+            return {"x-should-retry": "false", **(opens or {})}
         seconds = min(_MOST_RETRY_SECONDS, max(1, math.ceil(self.retry_after)))
         return {
             "retry-after": str(seconds),
             "retry-after-ms": str(seconds * 1000),
             "x-should-retry": "true",
         }
-
-
-_FINAL = {"x-should-retry": "false", "retry-after-ms": "1"}
-"""Clients that repeat such a refusal all the same, as opencode does where its text has a number
-like 500, have done so at once: their own pauses add up to more than a minute."""
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -22,12 +22,15 @@ def shaped_error(wire_format: Format, status: int, message: str) -> http.Respons
 def refusal_response(
     wire_format: Format, refusal: Refusal, sent: Headers | None = None
 ) -> http.Response:
-    """Return the response to a request that a policy refuses; its client may need another error."""
+    """Return the response to a request that a policy refuses; its client may need another one."""
     body = wire_format.error(refusal.status, refusal.message, code=refusal.reason)
-    if sent is not None and refusal.is_final and (kind := recognise(sent).final_error):
-        error = {"type": kind, "message": refusal.message}
-        body = msgspec.json.encode(msgspec.json.decode(body) | {"error": error})
     headers = {"content-type": "application/json", **refusal.headers}
+    if sent is not None and refusal.retry_after is None:
+        client = recognise(sent)
+        headers |= client.final_headers
+        if client.final_error and refusal.is_final:
+            error = {"type": client.final_error, "message": refusal.message}
+            body = msgspec.json.encode(msgspec.json.decode(body) | {"error": error})
     return http.Response.make(refusal.status, body, headers)
 
 

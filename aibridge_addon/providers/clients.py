@@ -39,6 +39,8 @@ class ClientProgram:
     final_error: str = ""
     """Type of the error at which it gives a request up, where it would repeat any other 400; it
     shows the message only."""
+    final_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers with which it gives a refused request up soon, where it would repeat it for long."""
 
     # Setup, for `aibridge env` and `aibridge run`.
     commands: tuple[str, ...] = ()
@@ -158,6 +160,8 @@ CLIENTS = [
         user_agents=("opencode",),
         originators=("opencode",),
         session_headers=("x-session-id", "x-opencode-session", "x-session-affinity"),
+        # It ignores `x-should-retry`, and its own pauses add up to more than a minute.
+        final_headers={"retry-after-ms": "1"},
         commands=("opencode",),
         base_urls={"OPENCODE_CONFIG_CONTENT": json.dumps(_OPENCODE)},
         config_variable="OPENCODE_CONFIG_CONTENT",

@@ -16,7 +16,7 @@ from clients.places import Desk, Mode
 each_mode = pytest.mark.parametrize("mode", ["forward", "reverse"])
 TEXT = "aibridge: the sentence that a person should read."
 FINAL = {"x-should-retry": "false", "retry-after-ms": "1"}
-"""As the proxy's own definitive refusals."""
+"""As the proxy's own definitive refusals for opencode."""
 SOON = {"retry-after": "1", "x-should-retry": "true"}
 
 

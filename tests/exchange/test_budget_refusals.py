@@ -40,6 +40,5 @@ def test_refusal_says_what_is_spent_and_when_the_budget_opens_again(
     assert refusal.message == f"aibridge: budget 'day' {sentence} {opens}"
     assert refusal.headers == {
         "x-should-retry": "false",
-        "retry-after-ms": "1",
         "x-aibridge-resets-at": "2026-11-28T23:00:00Z",
     }

@@ -16,6 +16,7 @@ from aibridge_addon.formats import FORMATS
 SPENT = Refusal(status=400, reason=BUDGET_EXCEEDED, message="aibridge: no.")
 DENIED = dataclasses.replace(SPENT, reason="model_not_allowed")
 CLAUDE_CODE = http.Headers(user_agent="claude-cli/2.1.332 (external, cli)")
+OPENCODE = http.Headers(user_agent="opencode/1.18.33 ai-sdk/provider-utils/4")
 SDK = http.Headers(user_agent="Anthropic/Python 0.92.0")
 BEDROCK = ("bedrock_invoke", "bedrock_converse")
 
@@ -60,3 +61,18 @@ def test_refusal_that_a_retry_may_change_keeps_its_type() -> None:
     assert document["error"]["type"] == "rate_limit_error"
     soon = dataclasses.replace(SPENT, retry_after=2.0)
     assert refused("anthropic_messages", soon, CLAUDE_CODE)["error"]["type"] != "billing_error"
+
+
+@pytest.mark.parametrize(
+    ("sent", "milliseconds"), [(OPENCODE, "1"), (CLAUDE_CODE, None), (SDK, None)]
+)
+def test_only_opencode_is_told_to_repeat_a_final_refusal_without_a_pause(
+    sent: http.Headers, milliseconds: str | None
+) -> None:
+    for refusal in (SPENT, dataclasses.replace(SPENT, status=503)):
+        headers = refusal_response(FORMATS["openai_chat"], refusal, sent).headers
+        assert headers["x-should-retry"] == "false"
+        assert headers.get("retry-after-ms") == milliseconds
+    soon = dataclasses.replace(SPENT, status=429, retry_after=2.0)
+    headers = refusal_response(FORMATS["openai_chat"], soon, sent).headers
+    assert headers["retry-after-ms"] == "2000"
