@@ -1,18 +1,27 @@
 """Lengths of audio in requests, by its size and its stated format. Sans-io."""
 
 import re
+from base64 import b64decode
+from collections.abc import Iterable
+from math import ceil
 
 import msgspec
 
+from aibridge_addon.facts import NOTHING_SPOKEN, SpokenInput
 from aibridge_addon.raw_json import JSON, count, mapping, text
 
 BYTES_PER_SECOND = 8_000
 """Of speech in a usual coding, and of telephone audio."""
+OPENAI_TOKENS = 10
+"""Tokens of a second of what a person says; a transcript of it has fewer."""
+GOOGLE_TOKENS = 32
 _PCM = 2
 """Bytes of a sample of PCM, with one channel."""
 _OPENAI_RATE = 24_000
 _GOOGLE_RATE = 16_000
 _LONG = 1_024
+_WAVE = slice(28, 32)
+"""The place of the bytes per second in the head of a WAV file."""
 _RATE = re.compile(r";\s*rate=(\d{1,6})")
 
 
@@ -40,3 +49,34 @@ def base64_seconds(value: msgspec.Raw, bytes_per_second: int) -> float:
 def is_blob(value: msgspec.Raw) -> bool:
     """Return True if the estimate of a request's text takes a value for one with fixed tokens."""
     return memoryview(value).nbytes > _LONG + 2
+
+
+def file_rate(value: msgspec.Raw) -> int:
+    """Return the bytes per second of a file of audio in base64."""
+    head = bytes(memoryview(value)[1:65])
+    try:
+        start = b64decode(head, validate=True)
+    except ValueError:
+        return BYTES_PER_SECOND
+    stated = int.from_bytes(start[_WAVE], "little") if start[:4] == b"RIFF" else 0
+    return stated or BYTES_PER_SECOND
+
+
+def spoken_input(
+    audio: Iterable[tuple[msgspec.Raw, int]], tokens: int, *, is_answered_in_audio: bool
+) -> SpokenInput:
+    """Return the audio of a request, given with its bytes per second.
+
+    Args:
+        audio: the values in base64.
+        tokens: of a second.
+        is_answered_in_audio: True if the request asks for audio.
+    """
+    given = list(audio)
+    if not given and not is_answered_in_audio:
+        return NOTHING_SPOKEN
+    return SpokenInput(
+        audio_tokens=ceil(sum(base64_seconds(value, rate) for value, rate in given) * tokens),
+        blobs=sum(is_blob(value) for value, _ in given),
+        is_answered_in_audio=is_answered_in_audio,
+    )

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.facts import RequestFacts, ResponseFacts, SpokenInput
 from aibridge_addon.formats.base import Format, RequestView, ResponseHead
+from aibridge_addon.formats.gemini.audio import read_spoken_input
 from aibridge_addon.formats.gemini.decoder import StreamParser
 from aibridge_addon.formats.gemini.errors import error_body
 from aibridge_addon.formats.gemini.limits import ENVELOPED_LIMITS, candidates
@@ -52,6 +53,10 @@ class Gemini(Format):
     def choices(self, members: Members) -> int:
         """Return the number of candidates."""
         return candidates(members)
+
+    def spoken_input(self, members: Members) -> SpokenInput:
+        """Return the audio of a request."""
+        return read_spoken_input(members)
 
     def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
         """Return the members that repeat the model of the path, with another model."""

@@ -7,20 +7,19 @@ import re
 from dataclasses import replace
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts, SpokenInput
+from aibridge_addon.formats.audio import GOOGLE_TOKENS
 from aibridge_addon.formats.base import SESSION, Format, RequestView
 from aibridge_addon.formats.billing_labels import location_label
+from aibridge_addon.formats.gemini.audio import asks_for_audio
 from aibridge_addon.formats.gemini.errors import error_body
 from aibridge_addon.formats.gemini.limits import LIMITS
-from aibridge_addon.formats.gemini.names import member_named, named
 from aibridge_addon.formats.gemini.request import read_request
 from aibridge_addon.formats.gemini_live.reader import LiveReader, read_whole
 from aibridge_addon.formats.gemini_live.view import LiveView
 from aibridge_addon.formats.output_limits import Places, in_members
 from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.raw_json import count, mapping, member, sequence, text
+from aibridge_addon.raw_json import count, mapping, member, text
 
-_AUDIO_TOKENS = 32
-"""Tokens of a second."""
 _FRAME_TOKENS = 258
 _SETUP_LIMITS: Places = {**LIMITS, **in_members(["setup"], LIMITS)}
 _LOCATION = re.compile(r"projects/[^/]+/locations/([^/]+)/")
@@ -43,13 +42,11 @@ class GeminiLive(Format):
     def spoken_input(self, members: Members) -> SpokenInput:
         """Return what a turn will hear and see, and the tokens of the session before."""
         session = mapping(member(members, SESSION))
-        config = mapping(member_named(members, "generationConfig"))
-        modalities = map(str, sequence(named(config, "responseModalities")))
         return SpokenInput(
-            audio_tokens=(count(session.get("audio_seconds")) or 0) * _AUDIO_TOKENS,
+            audio_tokens=(count(session.get("audio_seconds")) or 0) * GOOGLE_TOKENS,
             video_tokens=(count(session.get("frames")) or 0) * _FRAME_TOKENS,
             context_tokens=count(session.get("context_tokens")) or 0,
-            is_answered_in_audio="AUDIO" in {name.upper() for name in modalities},
+            is_answered_in_audio=asks_for_audio(members),
         )
 
     def reader(self) -> LiveReader:

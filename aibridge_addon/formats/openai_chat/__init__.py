@@ -1,8 +1,9 @@
 """The OpenAI Chat Completions API: `POST /chat/completions`. Sans-io."""
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
+from aibridge_addon.facts import RequestFacts, ResponseFacts, SpokenInput
 from aibridge_addon.formats.base import Format, RequestView
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.openai_chat.audio import read_spoken_input
 from aibridge_addon.formats.openai_chat.reader import CompletionReader, is_usage_only, read_whole
 from aibridge_addon.formats.openai_chat.request import ask_for_usage, read_request
 from aibridge_addon.formats.openai_chat.tools import ChatTools
@@ -42,6 +43,10 @@ class OpenAIChat(Format):
     def choices(self, members: Members) -> int:
         """Return the number of choices."""
         return choices_in(member(members, "n"))
+
+    def spoken_input(self, members: Members) -> SpokenInput:
+        """Return the audio of a request."""
+        return read_spoken_input(members)
 
     def ask_for_usage(self, members: Members) -> Members | None:
         """Return the request with `include_usage` set; None if the client has set it itself."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import parse_qs
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts, SpokenInput, Usage
+from aibridge_addon.formats.audio import OPENAI_TOKENS
 from aibridge_addon.formats.base import SESSION, RequestView
 from aibridge_addon.formats.openai_audio.usage import read_audio_usage
 from aibridge_addon.formats.openai_other import OpenAIFormat
@@ -28,8 +29,6 @@ from aibridge_addon.raw_json import (
 )
 
 _RESULT = "function_call_output"
-_TOKENS_PER_SECOND = 10
-"""Of what a person says; a transcript of it has fewer."""
 _LIMITS = places("max_output_tokens", "max_response_output_tokens")
 _RESPONSE = in_members(["response"], _LIMITS)
 _ALL_LIMITS: Places = {**_RESPONSE, **in_members(["session", SESSION], _LIMITS)}
@@ -64,7 +63,7 @@ class OpenAIRealtime(OpenAIFormat):
     def output_limit(self, members: Members) -> int | None:
         """Return the limit of a response, or else of its session; a transcript is a short text."""
         if mapping(member(members, SESSION)).get("is_transcript") is True:
-            return _TOKENS_PER_SECOND + self.spoken_input(members).audio_tokens
+            return OPENAI_TOKENS + self.spoken_input(members).audio_tokens
         own = largest_limit(members, _RESPONSE)
         return super().output_limit(members) if own is None else own
 
@@ -82,7 +81,7 @@ class OpenAIRealtime(OpenAIFormat):
         )
         modalities = answers.get("output_modalities", answers.get("modalities", ["audio"]))
         return SpokenInput(
-            audio_tokens=(count(session.get("audio_seconds")) or 0) * _TOKENS_PER_SECOND,
+            audio_tokens=(count(session.get("audio_seconds")) or 0) * OPENAI_TOKENS,
             blobs=count(session.get("blobs")) or 0,
             context_tokens=count(session.get("context_tokens")) or 0,
             is_answered_in_audio="audio" in sequence(modalities),
