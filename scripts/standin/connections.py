@@ -56,6 +56,11 @@ class Link(asyncio.Protocol):
         self._protocol = protocol
         protocol.receive(data)
 
+    def leave(self) -> None:
+        """Announce the end of a connection of HTTP/2, and complete its open streams."""
+        if isinstance(self._protocol, HTTP2):
+            self._protocol.leave()
+
     def abort(self) -> None:
         """Send an RST, as a process that dies does."""
         sock = self.transport.get_extra_info("socket")

@@ -8,6 +8,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+from hyperframe.frame import GoAwayFrame
 
 from standin.framing import BODYLESS, prepare
 from standin.messages import Broken, Request, Response, play
@@ -32,6 +33,7 @@ class HTTP2:
         self._bodies: dict[int, list[bytes]] = {}
         self._answers: dict[int, asyncio.Task[None]] = {}
         self._window = asyncio.Event()
+        self._is_leaving = False
         self._wire.initiate_connection()
         self._flush()
 
@@ -50,6 +52,8 @@ class HTTP2:
     def _handle(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived():
+                if self._is_leaving:
+                    self._link.server.failed(ValueError("a request after GOAWAY"))
                 self._heads[event.stream_id] = [(str(n), str(v)) for n, v in event.headers]
                 self._bodies[event.stream_id] = []
             case h2.events.DataReceived():
@@ -125,6 +129,12 @@ class HTTP2:
         """Break a stream."""
         self._wire.reset_stream(stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
         self._flush()
+
+    def leave(self) -> None:
+        """Announce the end of the connection; open streams go on, which h2 does not provide for."""
+        self._is_leaving = True
+        goaway = GoAwayFrame(0, last_stream_id=self._wire.highest_inbound_stream_id)
+        self._link.transport.write(goaway.serialize())
 
     def close(self) -> None:
         """Say goodbye and close the connection."""
