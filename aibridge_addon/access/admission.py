@@ -37,6 +37,10 @@ _NO_TOKEN = (
     "this proxy requires an access token: as the password in the proxy's URL, in the header"  # noqa: S105
     " X-AIBridge-Token or, at the reverse proxy, instead of the API key."
 )
+_JWT_AS_LOGIN = (
+    "a JSON Web Token cannot be the password in the proxy's URL. Send it in the header"
+    " X-AIBridge-Token."
+)
 _NOT_A_KEY = (
     "an access token is not a provider's API key. Send it as the password in the proxy's URL, or"
     " in the header X-AIBridge-Token."
@@ -114,6 +118,8 @@ class AdmissionControl:
             token.check_tunnel(instance.name for instance in router.tunnels_to(host, port))
             self._logins[flow.client_conn] = token.id
             del flow.request.headers[PROXY_AUTHORIZATION]
+        elif self._jwts.find_in(((PROXY_AUTHORIZATION.encode(), value.encode()),)):
+            raise TokenError("jwt_as_login", _JWT_AS_LOGIN)
         elif self.requires_token:
             raise TokenError("no_token", _NO_TOKEN)
 

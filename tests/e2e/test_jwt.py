@@ -197,6 +197,19 @@ def test_jwt_beside_a_valid_one_stays_here_too(
         assert text not in sent.target + str(sent.headers)
 
 
+def test_jwt_as_the_login_of_the_proxy_is_refused_unless_one_comes_in_the_header(
+    clients: Clients, standin: Server
+) -> None:
+    login_of_alice = login(jwt_of())
+    with Socket(clients, FORWARD, headers=CODEX, credentials=login_of_alice) as socket:
+        assert socket.status == 400
+        assert b"cannot be the password in the proxy's URL" in socket.refusal
+    headers = CODEX | {TOKEN_HEADER: jwt_of()}
+    with Socket(clients, FORWARD, headers=headers, credentials=login_of_alice) as socket:
+        assert socket.ask("hi")["type"] == "response.completed"
+    assert jwt_of().split(".")[1] not in str([request.headers for request in standin.requests])
+
+
 def test_provider_login_that_is_a_jwt_passes_untouched(
     proxy: Proxy, clients: Clients, standin: Server
 ) -> None:
