@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,6 +24,7 @@ from aibridge_addon.store.connection import Connection
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
 from aibridge_addon.store.recorder import fact_handlers
+from aibridge_addon.store.sql import budget_sql
 from aibridge_addon.store.sql.budgets import LEASE, SQLBudgets
 from aibridge_addon.store.sqlite import schema
 from aibridge_addon.store.threaded_recorder import ThreadedRecorder
@@ -142,6 +143,24 @@ def test_end_that_is_settled_again_is_charged_once(book: Book) -> None:
     for _ in range(3):
         assert book.budgets.settle(book.connection, [id_]) == []
     assert book.sums() == (3, 3, 0)
+
+
+def test_store_without_budgets_executes_one_query_for_all_ends_of_a_transaction(
+    book: Book, connection: Connection
+) -> None:
+    executed: list[str] = []
+
+    class Listening:
+        def execute(self, query: str, *values: Any) -> Any:
+            executed.append(query)
+            return connection.execute(query, *values)
+
+    ended = [new_id() for _ in range(3)]
+    book.budgets.settle(cast("Connection", Listening()), ended)
+    assert executed == [budget_sql.ARE_COUNTED]
+    book.end(book.hold(budget()), 7)
+    book.budgets.settle(cast("Connection", Listening()), ended)
+    assert len(executed) > 1 + len(ended)
 
 
 def test_budgets_of_a_request_hold_all_or_none(book: Book) -> None:

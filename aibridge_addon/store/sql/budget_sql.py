@@ -77,6 +77,10 @@ REMOVE_HOLDS = """
 DELETE FROM aibridge_budget_holds WHERE interception_id = ?
 RETURNING id, budget, scope, epoch, unit, bucket, owner, amount, likely, input
 """
+ARE_COUNTED = """
+SELECT EXISTS (SELECT 1 FROM aibridge_budget_holds)
+    OR EXISTS (SELECT 1 FROM aibridge_budget_entries)
+"""
 SPENT = (
     "SELECT coalesce(sum(spent), 0) FROM aibridge_budget_counters"
     " WHERE budget = ? AND scope = ? AND epoch = ? AND unit = ? AND bucket >= ?"

@@ -204,11 +204,17 @@ class SQLBudgets:
         """Replace the holds of ended interceptions by their charges, exactly once."""
         ended = tuple(interception_ids)
         unwritten = self.begin(connection, ended)
+        self._held.difference_update(ended)
+        if not ended or not (unwritten or self._are_counted(connection)):
+            return []
         settlement = Settlement(connection, self._clock, self._slices, unwritten)
         for interception_id in ended:
             settlement.settle(interception_id)
-            self._held.discard(interception_id)
         return settlement.finish(self.known)
+
+    def _are_counted(self, connection: Connection) -> bool:
+        """Return whether any call was ever counted: a store without budgets looks for none."""
+        return bool(connection.execute(budget_sql.ARE_COUNTED).fetchone()[0])
 
     def settle_so_far(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
         """Charge the upstream requests of an inner loop that are complete, before its next one."""
