@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import certifi
 import pytest
+from locks import locked
 from ports import free_port
 from prometheus_client import CollectorRegistry
 from sqlite_utils import Database
@@ -387,10 +388,8 @@ def test_full_disk_is_reported(
 
 def test_locked_database_is_reported(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "_LOCK_MS", 1)
-    with closing(sqlite3.connect(database, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
+    with locked(database):
         [found] = checks.check_database(with_database(database))
-        holder.execute("ROLLBACK")
     assert found.level == "bad"
     assert found.what == f"{database}: database is locked"
     assert "end the program that has locked it" in found.to_do

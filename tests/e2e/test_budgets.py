@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from locks import locked
 from standin import Gate, Provider, Request, Response, Server, Wait
 
 from e2e.actors import FORWARD, REVERSE, each_pair, post
@@ -366,8 +367,7 @@ def test_budget_uses_up_its_slice_while_the_database_is_locked_and_charges_calls
         return post(clients, REVERSE, CHAT, actor, body).status_code
 
     assert (status("slice-a"), status("one-a")) == (200, 200)
-    with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(proxy.database):
         statuses = [status("slice-a")]
         assert status("one-a") == 503, "it refuses unless told otherwise"
         while statuses[-1] == 200 and len(statuses) < 60:

@@ -21,6 +21,7 @@ import brotli
 import httpx2
 import pytest
 import zstandard
+from locks import locked
 from standin import (
     Authority,
     EndEarly,
@@ -901,17 +902,6 @@ def _peak_bytes(status: Path) -> int:
 # --- the database is away
 
 
-@contextmanager
-def locked(proxy: Proxy) -> Iterator[None]:
-    """Hold the database's write lock, as another program may."""
-    connection = sqlite3.connect(proxy.database, isolation_level=None, timeout=10)
-    try:
-        connection.execute("begin immediate")
-        yield
-    finally:
-        connection.close()
-
-
 def limit_file_size(proxy: Proxy, size: int) -> None:
     """Limit the size of files that the process writes, which simulates a full disk."""
     resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -934,7 +924,7 @@ def test_requests_during_a_database_lock_are_served_and_recorded_later(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(metrics=True)
-    with locked(proxy):
+    with locked(proxy.database):
         load = ask_all(clients_of(proxy), 20)
         assert proxy.records.interceptions == []
         [spool] = spools(proxy)
@@ -951,7 +941,7 @@ def test_spool_of_a_killed_proxy_is_recorded_once_by_the_next_one(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy()
-    with locked(proxy):
+    with locked(proxy.database):
         load = ask_all(clients_of(proxy), 20)
         proxy.kill()
     assert len(spools(proxy)) == 1
@@ -965,7 +955,7 @@ def test_proxy_starts_while_another_process_holds_its_database_and_recovers_a_br
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy()
-    with locked(proxy):
+    with locked(proxy.database):
         load = ask_all(clients_of(proxy), 5)
         proxy.kill()
         [spool] = spools(proxy)
@@ -1071,7 +1061,7 @@ def test_proxy_that_must_record_refuses_requests_while_it_cannot(
             content = api.request("hi", stream=api is CHAT)
             return client.post(url, content=content, headers=api.headers)
 
-    with locked(proxy):
+    with locked(proxy.database):
         assert post(MESSAGES, FORWARD).status_code == 200  # it tells the proxy that it cannot
         asked = len(standin.requests)
         for api, way in PAIRS:

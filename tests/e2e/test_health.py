@@ -1,10 +1,9 @@
 """Health of a proxy while it works, while a dependency is unavailable, and after that."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 
 import pytest
+from locks import locked
 from standin import Server
 
 import aibridge_addon
@@ -75,8 +74,7 @@ def test_health_is_503_while_the_database_is_unavailable(
     start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients]
 ) -> None:
     proxy = start_proxy(metrics=True)
-    with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
-        other.execute("begin immediate")
+    with locked(proxy.database):
         MESSAGES.ask(clients_of(proxy), REVERSE, "hi")  # relayed, but cannot be recorded
         status, body = health(proxy)
         assert (status, body["status"], body["database"]) == (503, "degraded", "away")

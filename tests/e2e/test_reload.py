@@ -2,12 +2,11 @@
 
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from locks import locked
 from standin import Provider, Server
 
 from e2e.asking import APIS, user
@@ -173,8 +172,7 @@ def test_hidden_turns_survive_a_reload_without_the_database(
     proxy = start_proxy(config=config)
     wait_for_servers(proxy, "calc")
     central = central_of(proxy)
-    with closing(sqlite3.connect(proxy.database, isolation_level=None, timeout=10)) as other:
-        other.execute("begin immediate")
+    with locked(proxy.database):
         first = central.ask(MESSAGES, FORWARD, SUM)
         edit(proxy, f"{config}\n# as before\n")
         central.ask(MESSAGES, FORWARD, [user(SUM), *first.turn, user("And now?")])

@@ -7,14 +7,15 @@ flows, metrics, database, spool. Then all of that is searched.
 import base64
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
+from locks import locked
 from standin import Part, Provider, Reset, Response, Server, Upgrade
 
 from aibridge_addon.access.tokens import AccessToken
@@ -133,17 +134,6 @@ def verbose(directory: str = "flows") -> dict[str, Any]:
         "save_stream_file": directory,  # in its working directory
         "aibridge_capture": "",
     }
-
-
-@contextmanager
-def locked(proxy: Proxy) -> Iterator[None]:
-    """Hold the database's write lock, so that the proxy spools."""
-    connection = sqlite3.connect(proxy.database, isolation_level=None, timeout=10)
-    try:
-        connection.execute("begin immediate")
-        yield
-    finally:
-        connection.close()
 
 
 def arrived(server: Server, names: tuple[str, ...] = tuple(HEADERS)) -> list[dict[str, str]]:
@@ -292,7 +282,7 @@ def test_no_route_writes_a_secret_and_the_provider_receives_them_all(
         sent += visitor.create_keys(way)
     for way in (FORWARD, REVERSE):
         sent += visitor.talk(way)
-    with locked(proxy):
+    with locked(proxy.database):
         for way, api in ((FORWARD_H2, CHAT), (REVERSE, MESSAGES)):
             sent += visitor.visit(way, api)
         spooled = everything_spooled(proxy)
@@ -412,7 +402,7 @@ def test_prompts_without_capture_are_only_in_saved_flows(
     proxy = start_proxy(options=options, metrics=True)
     clients = clients_of(proxy)
     visitor = Visitor(clients, provider)
-    with locked(proxy):
+    with locked(proxy.database):
         visitor.visit(FORWARD, MESSAGES)
         visitor.visit(REVERSE_H2, CHAT)
         written = everything_spooled(proxy)
@@ -487,7 +477,7 @@ def test_secrets_in_bodies_reach_the_provider_and_no_record(
 
     visit()
     Visitor(clients, provider).visit_other_apis(FORWARD, secrets)
-    with locked(proxy):
+    with locked(proxy.database):
         visit()
         spooled = everything_spooled(proxy)
         spooled.assert_no_secrets()

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from locks import locked
 from mitmproxy import io
 from mitmproxy.http import HTTPFlow
 from standin import Provider, Request, Reset, Response, Server, Upgrade, openai_responses
@@ -22,7 +23,7 @@ from e2e.metrics import metric, metrics_text
 from e2e.proxy import Proxy
 from e2e.records import Records
 from e2e.sockets import CODEX, LeftError, Socket, message, result
-from e2e.test_secrets import HEADERS, PROMPT, everything, locked, verbose
+from e2e.test_secrets import HEADERS, PROMPT, everything, verbose
 
 FORWARD, REVERSE = Way("forward"), Way("reverse")
 each_way = pytest.mark.parametrize("way", [FORWARD, REVERSE], ids=str)
@@ -439,7 +440,7 @@ def test_websocket_requests_that_cannot_be_recorded_are_refused_one_by_one(
     proxy = start_proxy(options={"aibridge_on_record_failure": "refuse"}, metrics=True)
     with Socket(clients_of(proxy), FORWARD) as client:
         client.ask("before")
-        with locked(proxy):
+        with locked(proxy.database):
             while (answer := client.ask("meanwhile"))["type"] != "error":
                 pass  # that it is locked is found out by writing
             assert answer["status"] == 503

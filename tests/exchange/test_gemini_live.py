@@ -1,27 +1,18 @@
 """Tests of Live conversations: each turn is recorded once, with the usage of each message."""
 
-import json
 from typing import Any
 
 import pytest
-from store.doubles import started
+from exchange_sessions import RecordedConversation
 
-from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.exchange.gemini_live import LiveConversation
 from aibridge_addon.facts import (
-    Fact,
     InterceptionEnded,
     ProviderError,
-    RequestFacts,
-    SpokenInput,
     TokenUsage,
-    new_id,
 )
-from aibridge_addon.formats import RequestView, gemini_live
-from aibridge_addon.formats.prompts import typed_text
-from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.formats import gemini_live
 from aibridge_addon.raw_json import members
 
 USAGE = {"promptTokenCount": 10, "responseTokenCount": 4, "totalTokenCount": 14}
@@ -29,45 +20,26 @@ SETUP = {"setup": {"model": "models/gemini-live-2.5-flash"}}
 AUDIO = {"inlineData": {"mimeType": "audio/pcm", "data": "AAAA" * 100}}
 
 
-class Session:
+class Session(RecordedConversation):
     """A conversation and the facts that it publishes."""
 
+    wire_format = gemini_live.FORMAT
+
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
-        self.asked: list[RequestFacts] = []
-        self.spoken: list[SpokenInput] = []
-        self.refuses = False
+        super().__init__()
         self.conversation = LiveConversation(self.begin, self.record, lambda message: None)
         self.client(SETUP)
         self.server({"setupComplete": {}})
 
-    def begin(self, request: Members, message: bytes) -> InterceptionRecord:
-        if self.refuses:
-            raise RefusedError(b"no")
-        return self.record(request, message)
-
-    def record(self, request: Members, message: bytes) -> InterceptionRecord:
-        facts = gemini_live.FORMAT.read_request(RequestView(members=request))
-        self.asked.append(facts)
-        self.spoken.append(gemini_live.FORMAT.spoken_input(request))
-        record = InterceptionRecord(
-            started(id=new_id(), model=facts.model),
-            publish=self.facts.append,
-            capture=frozenset(CAPTURABLE),
-        )
-        record.begin(typed_text(part for parts in facts.user_texts for part in parts))
-        return record
-
     def client(self, message: Any) -> None:
-        content = json.dumps(message).encode()
-        assert not self.conversation.on_message(content, from_client=True)
+        assert not self.receive(message, from_client=True)
 
     def say(self, words: str, *, complete: bool = True) -> None:
         turns = [{"role": "user", "parts": [{"text": words}]}]
         self.client({"clientContent": {"turns": turns, "turnComplete": complete}})
 
     def server(self, message: Any) -> bool:
-        return self.conversation.on_message(json.dumps(message).encode(), from_client=False)
+        return self.receive(message, from_client=False)
 
     def answer(self, *, usage: bool = True) -> bool:
         self.server({"serverContent": {"modelTurn": {"parts": [{"text": "Hi"}]}}})

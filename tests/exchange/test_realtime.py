@@ -4,65 +4,37 @@ import json
 from typing import Any
 
 import pytest
-from store.doubles import started
+from exchange_sessions import RecordedConversation
 
-from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.exchange.realtime import RealtimeConversation
 from aibridge_addon.facts import (
-    Fact,
     InterceptionEnded,
     ProviderError,
-    RequestFacts,
-    SpokenInput,
     TokenUsage,
     UserPrompt,
-    new_id,
 )
-from aibridge_addon.formats import RequestView, openai_realtime
-from aibridge_addon.formats.prompts import typed_text
-from aibridge_addon.formats.tool_protocol import Members
-from aibridge_addon.interception import InterceptionRecord
+from aibridge_addon.formats import openai_realtime
 from aibridge_addon.raw_json import as_raw, member, members, text
 
 USAGE = {"input_tokens": 10, "output_tokens": 4, "total_tokens": 14}
 
 
-class Session:
+class Session(RecordedConversation):
     """A conversation and the facts that it publishes."""
 
+    wire_format = openai_realtime.FORMAT
+    query = "model=gpt-realtime"
+
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
-        self.asked: list[RequestFacts] = []
-        self.spoken: list[SpokenInput] = []
-        self.refuses = False
+        super().__init__()
         self.conversation = RealtimeConversation(self.begin, self.record, lambda message: None)
 
-    def begin(self, request: Members, message: bytes) -> InterceptionRecord:
-        if self.refuses:
-            raise RefusedError(b"no")
-        return self.record(request, message)
-
-    def record(self, request: Members, message: bytes) -> InterceptionRecord:
-        view = RequestView(members=request, query="model=gpt-realtime")
-        facts = openai_realtime.FORMAT.read_request(view)
-        self.asked.append(facts)
-        self.spoken.append(openai_realtime.FORMAT.spoken_input(request))
-        record = InterceptionRecord(
-            started(id=new_id(), model=facts.model),
-            publish=self.facts.append,
-            capture=frozenset(CAPTURABLE),
-        )
-        record.begin(typed_text(part for parts in facts.user_texts for part in parts))
-        return record
-
     def client(self, kind: str, **members: Any) -> None:
-        content = json.dumps({"type": kind, **members}).encode()
-        assert not self.conversation.on_message(content, from_client=True)
+        assert not self.receive({"type": kind, **members}, from_client=True)
 
     def server(self, kind: str, **members: Any) -> bool:
-        content = json.dumps({"type": kind, **members}).encode()
-        return self.conversation.on_message(content, from_client=False)
+        return self.receive({"type": kind, **members}, from_client=False)
 
     def hears(self, seconds: float, bytes_per_second: int = 48_000) -> None:
         audio = "A" * (round(seconds * bytes_per_second * 4 / 3))

@@ -4,54 +4,37 @@ import json
 from typing import Any
 
 import pytest
-from store.doubles import started
+from exchange_sessions import RecordedConversation
 
-from aibridge_addon.config.capture import CAPTURABLE
 from aibridge_addon.exchange.conversation import RefusedError
 from aibridge_addon.exchange.responses_websocket import ResponsesConversation
 from aibridge_addon.facts import (
-    Fact,
     Interception,
     InterceptionEnded,
     ProviderError,
-    RequestFacts,
     TokenUsage,
     UserPrompt,
-    new_id,
 )
-from aibridge_addon.formats import RequestView, openai_responses
-from aibridge_addon.formats.prompts import typed_text
+from aibridge_addon.formats import openai_responses
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.raw_json import member, members, text
 
 
-class Session:
+class Session(RecordedConversation):
     """A conversation and the facts that it publishes."""
 
+    wire_format = openai_responses.FORMAT
+
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
-        self.asked: list[RequestFacts] = []
+        super().__init__()
         self.conversation = ResponsesConversation(openai_responses.FORMAT, self.begin, self.begin)
 
-    def begin(self, request: Members, message: bytes) -> InterceptionRecord:
-        facts = openai_responses.FORMAT.read_request(RequestView(members=request))
-        self.asked.append(facts)
-        record = InterceptionRecord(
-            started(id=new_id(), model=facts.model),
-            publish=self.facts.append,
-            capture=frozenset(CAPTURABLE),
-        )
-        record.begin(typed_text(part for parts in facts.user_texts for part in parts))
-        return record
-
     def client(self, kind: str, **members: Any) -> bool:
-        content = json.dumps({"type": kind, **members}).encode()
-        return self.conversation.on_message(content, from_client=True)
+        return self.receive({"type": kind, **members}, from_client=True)
 
     def server(self, kind: str, **members: Any) -> bool:
-        content = json.dumps({"type": kind, **members}).encode()
-        return self.conversation.on_message(content, from_client=False)
+        return self.receive({"type": kind, **members}, from_client=False)
 
     def answers(
         self, response_id: str, *, previous: str | None = None, tokens: int = 1, **members: Any

@@ -114,15 +114,21 @@ class Scripted:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while request := await _read_request(reader):
-                answer = self._answer_to(*request)
-                writer.write(answer)
-                await writer.drain()
-                if self.called.is_set() and not answer:
+                if not await self.respond(writer, *request):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+
+    async def respond(
+        self, writer: asyncio.StreamWriter, method: str, body: dict[str, Any]
+    ) -> bool:
+        """Respond to a request; return False if the connection ends with it."""
+        answer = self._answer_to(method, body)
+        writer.write(answer)
+        await writer.drain()
+        return bool(answer) or not self.called.is_set()
 
     def _answer_to(self, method: str, body: dict[str, Any]) -> bytes:
         match body.get("method"):

@@ -15,8 +15,7 @@ import zstandard
 from aibridge_addon.tools.connection import bounds
 from aibridge_addon.tools.connection.bounds import MessageTooLargeError, complete, lines
 from aibridge_addon.tools.servers import ToolServers
-from tools.running import BOUND, INITIALIZED, LISTING, by_command, by_url, http, result, tool_of
-from tools.running import _read_request as read_request
+from tools.running import BOUND, INITIALIZED, LISTING, Scripted, by_command, by_url, http, tool_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e]
 
@@ -50,55 +49,26 @@ ENDLESS: dict[str, Sent] = {
 endless = pytest.mark.parametrize("sent", ENDLESS.values(), ids=ENDLESS)
 
 
-class Hostile:
+class Hostile(Scripted):
     """A server with an endless response to one method, and valid responses to all others."""
 
     def __init__(self, method: str, sent: Sent) -> None:
+        super().__init__({"content": [{"type": "text", "text": "fine"}]}, listing=LISTING)
         self._method = method
         self._sent = sent
         self.bytes_taken = 0
 
-    async def start(self) -> str:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/mcp"
-
-    async def stop(self) -> None:
-        self._server.close()
-        self._server.close_clients()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while request := await read_request(reader):
-                if request[1].get("method") == self._method:
-                    await self._pour(writer)
-                    return
-                writer.write(self._answer_to(request[1]))
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    async def _pour(self, writer: asyncio.StreamWriter) -> None:
+    async def respond(
+        self, writer: asyncio.StreamWriter, method: str, body: dict[str, Any]
+    ) -> bool:
+        """Pour out the response to the method; respond to others as they should be."""
+        if body.get("method") != self._method:
+            return await super().respond(writer, method, body)
         for chunk in self._sent():
             writer.write(chunk)
             await writer.drain()
             self.bytes_taken += len(chunk)
-
-    def _answer_to(self, body: dict[str, Any]) -> bytes:
-        match body.get("method"):
-            case "initialize":
-                return result(body, INITIALIZED)
-            case "tools/list":
-                return result(body, LISTING)
-            case "tools/call":
-                return result(body, {"content": [{"type": "text", "text": "fine"}]})
-            case None:
-                return http(b"", status="405 Method Not Allowed")
-            case str(other) if other.startswith("notifications/"):
-                return http(b"", status="202 Accepted")
-        return http(b"", status="404 Not Found")
+        return False
 
 
 @pytest_asyncio.fixture(loop_scope="module")

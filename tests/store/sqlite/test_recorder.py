@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import pytest
+from locks import locked
 from sqlite_utils import Database
 from store.doubles import (
     all_of_one,
@@ -120,15 +121,6 @@ def start(database: Path, events: Events) -> Iterator[Start]:
 
 async def kept(recorder: SQLiteRecorder) -> bool:
     return await asyncio.wait_for(recorder.kept(), BOUND)
-
-
-@contextmanager
-def locked(database: Path, how: str = "IMMEDIATE") -> Iterator[None]:
-    """Hold the lock of another program that writes."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute(f"BEGIN {how}")
-        yield
-        connection.execute("ROLLBACK")
 
 
 @contextmanager
