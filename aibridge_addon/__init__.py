@@ -4,30 +4,23 @@ This file is both the package and the script: ``mitmdump -s aibridge_addon/__ini
 mitmproxy loads a script under a name of its own, so ``addons`` imports the package absolutely, and
 only when asked: the core can be imported without mitmproxy.
 
-The packages, along the way of a request::
-
-    addon.py         mitmproxy's hooks
-    assembly.py      composition root: builds the components from the settings
-    config/          options, the TOML file, file watching -> one frozen Settings
-    providers/       (host, path, method) -> Route; headers -> actor, client, session, credential
-    access/          admission, access tokens, policies, egress
-    formats/         wire formats: bytes -> facts; central tools put in and taken out
-    facts.py         the facts that are recorded
-    interception.py  one bridged request, from its start to its one end
-    relay/           inside mitmproxy: layers, body tap, tunnels, upstream requests
-    exchange/        the live state of one client request
-    tools/           central MCP tools: connections, inner loop, ledger of hidden turns
-    store/           the Store protocol; SQLite with a spool; the protocol of third-party recorders
-    observe/         facts -> metrics; health
-    cli/             the aibridge command
+The map of the packages is in ``docs/internals/architecture.md``.
 """
 
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 __version__ = "0.2.0"
+
+_FOLDER = Path(__file__).resolve().parents[1]
+_LACKING = (
+    "aibridge: the Python environment of this mitmproxy lacks %s. Install the addon there, as by"
+    " `%s -m pip install %s`, or use the mitmdump of an environment that has it. Standalone"
+    " binaries of mitmproxy cannot load it."
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -35,9 +28,19 @@ def __getattr__(name: str) -> Any:
     if name != "addons":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if importlib.util.find_spec("aibridge_addon") is None:  # a checkout that is not installed
-        sys.path.append(str(Path(__file__).parents[1]))
-    from aibridge_addon.addon import AIBridge
-
+        sys.path.append(str(_FOLDER))
+    made = _make_addons()
     # mitmproxy asks a script for each hook of each flow: what is absent costs nothing from now on.
     del globals()["__getattr__"]
-    return globals().setdefault("addons", [AIBridge()])
+    return globals().setdefault("addons", made)
+
+
+def _make_addons() -> list[Any]:
+    try:
+        from aibridge_addon.addon import AIBridge
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("aibridge_addon"):
+            raise
+        logging.getLogger(__name__).error(_LACKING, error.name, sys.executable, _FOLDER)
+        return []  # mitmproxy ends itself over the logged error
+    return [AIBridge()]
