@@ -465,7 +465,7 @@ async def test_anonymous_request_is_refused_with_400_if_an_actor_is_required(
         await ask(tctx, addon, flow)
 
     assert response_of(flow).status_code == 400
-    assert response_of(flow).json()["error"]["type"] == "invalid_request_error"
+    assert response_of(flow).json()["error"]["type"] == "billing_error"  # Claude Code stops at it
     (row,) = rows(database, "interceptions")
     assert (row["status"], row["http_status"], row["error_type"]) == ("refused", 400, "no_actor")
 
