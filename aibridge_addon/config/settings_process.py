@@ -64,9 +64,12 @@ def _read_in_child(options: Mapping[str, Any]) -> Settings | SettingsError | Non
     os.close(writer)
     with open(reader, "rb") as pipe:
         answer = pipe.read()
-    price_data.expect(partial(_packed_prices, child, prices))
-    _reap_at_its_end(child)
     outcome: Settings | SettingsError | None = _unpickled(answer)
+    if isinstance(outcome, Settings):
+        price_data.expect(partial(_packed_prices, child, prices))
+    else:
+        prices.close()
+    _reap_at_its_end(child)
     return outcome
 
 

@@ -68,6 +68,7 @@ url = "https://alerts.example.com/hook"
 """
 
 _READ = """\
+import os
 import sys
 
 from aibridge_addon.config.mistakes import SettingsError
@@ -86,8 +87,10 @@ def mistakes(read):
     except SettingsError as error:
         return str(error)
 
-apart = read_settings_apart(options(correct))
+before = os.listdir("/dev/fd")
 mistakes_apart = mistakes(read_settings_apart)
+assert os.listdir("/dev/fd") == before, "a wrong config file leaves nothing open"
+apart = read_settings_apart(options(correct))
 assert "pydantic" not in sys.modules
 assert apart.budgets and apart.webhooks and apart.jwt_issuers
 assert apart == read_settings_apart(options(correct)) == read_settings(options(correct))
