@@ -18,6 +18,10 @@ from aibridge_addon.config.options import PREFIX, unknown_option
 from aibridge_addon.relay.header_lookups import skip_type_checks
 
 
+_DH_PARAMETERS = "mitmproxy-dhparam.pem"
+"""File that mitmproxy creates beside the CA."""
+
+
 class ReportsStart:
     """Mixin for masters that calls `on_up` once the proxy works."""
 
@@ -112,18 +116,19 @@ def _check_authority(plan: Plan, from_file: Mapping[str, Any]) -> None:
         options.cert_passphrase or "cert_passphrase" in from_file
     ):
         read_authority(folder)
-    elif not key_path(folder).exists():
-        _check_writable(folder)
+    missing = [each for each in (key_path(folder), folder / _DH_PARAMETERS) if not each.exists()]
+    if missing:
+        _check_writable(folder, missing[0])
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(folder: Path, missing: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise AuthorityError(f"cannot write to {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise AuthorityError(
-            f"{folder} contains no CA, and cannot be written to; use --set confdir=FOLDER"
+            f"{missing} does not exist, and {folder} cannot be written to; use --set confdir=FOLDER"
         )
 
 

@@ -1,6 +1,8 @@
 """`aibridge ca`: creates, imports and shows a CA, overwrites nothing, and prints no key."""
 
 import datetime
+import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -268,3 +270,17 @@ def test_ca_bundle_prints_the_path_of_the_joined_bundle(home: Home, folder: Path
 
 def test_ca_show_uses_the_running_proxy_by_default(shared: Home) -> None:
     assert shared.proxy().ca in shared.invoke("ca", "show").output
+
+
+def test_proxy_reports_a_folder_that_lacks_a_file_and_cannot_be_written_to(
+    home: Home, confdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    shutil.copy(confdir / "mitmproxy-ca.pem", folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder)  # root may write
+    ports = ("--port", "0", "--reverse-port", "0", "--metrics", "off")
+    result = home.invoke("proxy", *ports, "--set", f"confdir={folder}")
+    assert result.exit_code == 1
+    missing = folder / "mitmproxy-dhparam.pem"
+    assert f"{missing} does not exist, and {folder} cannot be written to" in result.stderr
