@@ -17,7 +17,6 @@ from aibridge_addon.cli.plan import Plan
 from aibridge_addon.config.options import PREFIX, unknown_option
 from aibridge_addon.relay.header_lookups import skip_type_checks
 
-
 _DH_PARAMETERS = "mitmproxy-dhparam.pem"
 """File that mitmproxy creates beside the CA."""
 
