@@ -201,7 +201,7 @@ class BodyTap:
             self._stop_reading(error)
         if self.read_error is not None or (reader.is_buffered and not self.holds_buffered):
             (ending if reader.ended else passing).extend((self._take_unsent(), undecoded))
-        return list(filter(None, passing)), list(filter(None, ending)) if reader.ended else None
+        return _as_one(passing), _as_one(ending) if reader.ended else None
 
     def _edit(self, event: Event, reader: ResponseReader) -> bytes:
         """Read an event; return the bytes that the client receives for it."""
@@ -263,6 +263,12 @@ class BodyTap:
                 self.interception_id,
                 exc_info=error,
             )
+
+
+def _as_one(chunks: list[bytes]) -> list[bytes]:
+    """Join chunks: each that is relayed passes all layers."""
+    joined = b"".join(chunks)
+    return [joined] if joined else []  # an empty one would be the end of the body
 
 
 def _before_last_byte(chunks: list[bytes]) -> tuple[list[bytes], list[bytes]]:

@@ -499,6 +499,12 @@ def test_single_body_instead_of_a_spliced_stream_is_held_completely(length: int 
     assert tap(b"") == []
 
 
+def test_edited_events_of_one_read_are_relayed_as_one_chunk() -> None:
+    tap = make_tap(splice=lambda event, data: event.raw.replace(b"1", b"one"))
+
+    assert tap(b"data: 1\n\ndata: 2\n\ndata: 3") == [b"data: one\n\ndata: 2\n\n"]
+
+
 def test_unterminated_event_can_be_withheld() -> None:
     tap = make_tap(withhold=withheld)
 
