@@ -120,9 +120,9 @@ class BudgetCheck:
         content = asked.content() or b""
         given = members(content) or {} if asked.members is None else asked.members
         read = readings(content, given)
-        if asked.completed is not None:
+        if asked.completed is not None and asked.completed != given:
             given, content = asked.completed, body(asked.completed)
-            read = (given, *(each for each in read if each != given))
+            read = given, *read
         limits = [limit for each in read if (limit := wire_format.output_limit(each)) is not None]
         call: Call = self._calls.read(
             interception,
