@@ -1,10 +1,10 @@
-"""Measures the cost of the addon compared with a bare mitmdump, on this machine, in this run.
+"""Measures the cost of the addon compared with a streaming mitmdump, on this machine, in this run.
 
 Subjects run in turn (A B C A B C …) under the same load. Only the ratio within a round counts, as
 a median over rounds: a shared machine changes its speed, but rarely within a second.
 
-bare            `mitmdump`
-streams         `mitmdump` with a script of two lines: it streams every response, parses nothing
+streams         `mitmdump` with a script of two lines: it streams every response, as agents need,
+                and parses nothing
 addon           `mitmdump -s aibridge_addon/__init__.py`, recording everything in SQLite
 aibridge proxy  the addon with only the mitmproxy addons that it needs
 full capture    the addon recording everything that is said; all others record no answers, results

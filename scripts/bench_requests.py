@@ -132,6 +132,7 @@ CHAT_STREAM = Asked(
 STREAM_COALESCED = STREAM.doing("coalesced")
 STREAM_ONE_BY_ONE = _saying("LONG:194 PACE:1", stream=True)
 STREAM_WITH_TOOLS = _saying("LONG:194 PACE:1", stream=True, tools=_tools(3))
+BURST_WITH_TOOLS = _saying("LONG:194", stream=True, tools=_tools(3))
 STAMPED = _saying("Hello", stream=True).doing("stamped")
 HELD = _saying("Hello", stream=True).doing("held")
 HOLDING = _asked({}).doing("holding")

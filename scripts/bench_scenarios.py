@@ -22,7 +22,7 @@ from bench_requests import (
     STREAM_COALESCED,
     Asked,
 )
-from bench_subjects import ADDON, BARE, COMMAND, START_S, STREAMS, WITH_TOOLS, Ports, Proxy, Subject
+from bench_subjects import ADDON, COMMAND, START_S, STREAMS, WITH_TOOLS, Ports, Proxy, Subject
 from bench_tools import COUNT, central_tools, edit_seconds, edited
 from bench_upstream import PACE_S, STAMPED_EVENTS
 
@@ -69,7 +69,7 @@ class Scenario:
     """Name of the upstream's host."""
     fresh: bool = False
     """True if each round starts new processes, as memory needs."""
-    bases: tuple[Subject, ...] = (BARE, STREAMS)
+    bases: tuple[Subject, ...] = (STREAMS,)
     judged: tuple[Subject, ...] = (ADDON, COMMAND)
 
     def origin(self, ports: Ports) -> str:

@@ -137,7 +137,6 @@ def _command(place: Place) -> list[str]:
     return [sys.executable, "-P", "-c", _SERVE, mode, *sets]
 
 
-BARE = Subject(name="bare", command=_mitmdump)
 STREAMS = Subject(name="streams", command=_streams)
 ADDON = Subject(name="addon", command=_addon, records=True)
 COMMAND = Subject(name="aibridge proxy", command=_command, records=True)
