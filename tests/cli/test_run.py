@@ -61,7 +61,7 @@ def test_run_starts_a_temporary_proxy_and_returns_the_exit_code(home: Home) -> N
     assert ended.returncode == 7, ended.stderr
     assert ended.stdout == "the program is done message\n"
     [_, line] = ended.stderr.splitlines()
-    assert line == "aibridge: 2 requests · opus: 11 in, 7 out · haiku: 5 in, 3 out"
+    assert line == "aibridge: 2 requests · opus: 11 in, 7 out · haiku: 5 in, 3 out · 2 unpriced"
     records = read_records(home.database)
     assert {row["status"] for row in records.interceptions} == {"completed"}
     assert not (home.data / "proxy.json").exists()
