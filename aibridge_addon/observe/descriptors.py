@@ -36,7 +36,7 @@ class ShortageLog(logging.Filter):
             return True
         self._count += 1
         if self._clock() >= self._silent_until:
-            logger.error(
+            logger.warning(  # at an error while it starts, mitmproxy exits
                 "aibridge: out of file descriptors (%s; %d times since the last such line). "
                 "New connections wait until some are free. Raise the limit (`ulimit -n`).",
                 error.strerror,

@@ -39,6 +39,7 @@ def test_repeated_descriptor_shortage_is_logged_once_per_interval(
     first, second = (record.getMessage() for record in caplog.records)
     assert "out of file descriptors (Too many open files; 1 times" in first
     assert "; 50 times since the last such line" in second
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "No such file"), ValueError("other")])
