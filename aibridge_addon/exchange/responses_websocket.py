@@ -172,16 +172,13 @@ class ResponsesConversation(Conversation):
             self._check(content)
         if request is None:
             return
-        match kind:
-            case kind if kind == REQUEST:
-                lane = self._lane(text(member(request, "stream_id")))
-                lane.inherited = {
-                    name: request[name].copy() for name in _INHERITED if name in request
-                }
-                self._ask(lane, request, content, self._begin)
-            case kind if kind == _STEERING:
-                steers = text(member(request, "previous_response_id"))
-                self._steer(steers, _items(request.get("input")))
+        if kind == REQUEST:
+            lane = self._lane(text(member(request, "stream_id")))
+            lane.inherited = {name: request[name].copy() for name in _INHERITED if name in request}
+            self._ask(lane, request, content, self._begin)
+        elif kind == _STEERING:
+            steers = text(member(request, "previous_response_id"))
+            self._steer(steers, _items(request.get("input")))
 
     def _lane(self, stream_id: str | None) -> _Lane:
         if stream_id not in self._lanes and len(self._lanes) >= _MOST_LANES:
