@@ -234,6 +234,32 @@ def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
     assert [request.method for request in standin.requests] == ["GET"]
 
 
+FREE_CALLS = [
+    ("/responses/resp_1/cancel", b"", True),
+    ("/responses/resp_1/cancel", b"{}", True),
+    ("/responses/resp_1/cancel", b'{"input":"x"}', False),
+    ("/conversations", b'{"items":[],"metadata":{}}', True),
+    ("/conversations", b'{"inputs":"x","agent_id":"a"}', False),  # of Mistral
+    ("/conversations", b"[]", False),
+    ("/conversations/conv_1/items", b'{"items":[]}', True),
+    ("/vector_stores/vs_1/file_batches/b_1/cancel", b"", True),
+    ("/vector_stores/vs_1/search", b'{"query":"x"}', False),
+    ("/chat/completions", b"", False),
+]
+
+
+@pytest.mark.parametrize(("path", "content", "is_free"), FREE_CALLS)
+def test_unread_call_that_costs_nothing_passes_a_hard_budget(
+    clients: Clients, standin: Server, path: str, content: bytes, is_free: bool
+) -> None:
+    headers = CHAT.headers | {"X-AIBridge-Actor": "small-free"}
+    with clients.http(FORWARD) as http:
+        url = clients.url(FORWARD, "openai", path)
+        response = http.post(url, headers=headers, content=content)
+    assert ("budget 'small' cannot count" in response.text) is not is_free
+    assert len(standin.requests) == is_free
+
+
 def test_websocket_whose_messages_are_not_read_is_refused_under_a_hard_budget(
     clients: Clients, standin: Server
 ) -> None:
