@@ -53,7 +53,7 @@ class Unprocessed:
     """The request is not processed, and may be sent again (HTTP/2 only)."""
 
     by: Literal["REFUSED_STREAM", "GOAWAY"]
-    """What says so: an RST of its stream, or the last stream of a connection that ends."""
+    """The frame that says so; GOAWAY names an earlier stream as the last one."""
 
 
 type Part = bytes | Wait | Pause | Reset | EndEarly | Unprocessed
