@@ -48,8 +48,7 @@ class RouteTemplate:
     creates_keys: bool = False
     """True if its responses hold a new key, so that they are not shown."""
     free_members: frozenset[str] | None = None
-    """Members of the body of a `POST` that costs nothing; with others, and if this is None, one
-    that is not read may cost money."""
+    """Members of the body of a `POST` that costs nothing; None: any that is not read may cost."""
 
     def match(self, path: str) -> Mapping[str, str] | None:
         """Return the values that the template captures in a path; None if it does not match.
