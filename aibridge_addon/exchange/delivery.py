@@ -6,7 +6,7 @@ The base class edits nothing. `inner_delivery` is the delivery of an inner loop.
 from collections.abc import Callable
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.relay.body_tap import BodyTap, Splice, Withhold
+from aibridge_addon.relay.body_tap import BodyTap, PassText, Splice, Withhold, pass_no_text
 
 
 class Delivery:
@@ -15,6 +15,7 @@ class Delivery:
     needs_complete_body = False
     """True if a response that does not stream must be buffered, however large it is."""
     splice: Splice | None = None
+    pass_text: PassText = staticmethod(pass_no_text)
 
     def __init__(self, withhold: Withhold | None = None) -> None:
         self.withhold = withhold

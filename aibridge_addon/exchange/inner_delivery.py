@@ -33,6 +33,7 @@ class InnerDelivery(Delivery):
         """True once the facts of the response are in the loop."""
         self._splicer: Splicer = tool_format.splicer(loop.names)
         self.splice = self._splicer.feed
+        self.pass_text = self._splicer.pass_text
         self._tool_format = tool_format
         self._exchange = exchange
         exchange.on_abort = self._cancel

@@ -226,6 +226,7 @@ class RecordedExchange(Exchange):
             content_length=content_length(response),
             withhold=self.delivery.withhold,
             splice=self.delivery.splice,
+            pass_text=self.delivery.pass_text,
             times=self.times,
         )
         if tap.edits_events:

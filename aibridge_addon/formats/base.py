@@ -69,7 +69,7 @@ class EventDecoder(Protocol):
 
         Args:
             chunk: decoded bytes of the body.
-            unwanted: matches runs of events that may be left out.
+            unwanted: matches runs of events that need not be read; each may become one event.
 
         Raises:
             EventTooLargeError: the unfinished event is larger than the bound.

@@ -49,7 +49,7 @@ class Reader(ABC):
 
     @property
     def skippable(self) -> re.Pattern[bytes] | None:
-        """Pattern of runs of events that would change nothing in the facts: may be left out."""
+        """Pattern of runs of events that change nothing in the facts: need not be read."""
         return None
 
     @property

@@ -120,6 +120,9 @@ class Splicer(Protocol):
     def feed(self, event: Event, data: JSON) -> bytes:
         """Read an event and its decoded data; return the bytes that the client gets for it."""
 
+    def pass_text(self, run: bytes) -> bool:
+        """Take a run of text deltas that the client gets unchanged; False: feed each of them."""
+
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
 

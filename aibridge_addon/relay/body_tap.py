@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from aibridge_addon.facts import ResponseFacts
 from aibridge_addon.formats.decoders.codings import UndecodableError
-from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError
+from aibridge_addon.formats.decoders.sse import Event, EventTooLargeError, SSEParser
 from aibridge_addon.raw_json import JSON
 from aibridge_addon.relay.response_reader import ReaderOptions, ResponseReader
 from aibridge_addon.upstream_times import UpstreamTimes
@@ -21,6 +21,13 @@ type Withhold = Callable[[Event], bool]
 """Returns True for an event that the client must not receive."""
 type Splice = Callable[[Event, JSON], bytes]
 """Returns the bytes that the client receives for an event, given its decoded data."""
+type PassText = Callable[[bytes], bool]
+"""Takes a run of text deltas that the client receives unchanged; False: each must be spliced."""
+
+
+def pass_no_text(run: bytes) -> bool:
+    """Have each text delta spliced."""
+    return False
 
 
 class BodyTap:
@@ -32,7 +39,9 @@ class BodyTap:
         options: how the body is read.
         content_length: the announced length, if any; the last byte then ends the body.
         withhold: selects events that the client does not receive; the body is relayed decoded.
+            It is not asked about runs of text deltas.
         splice: replaces the other events; the body is relayed decoded.
+        pass_text: is asked before a run of text deltas is relayed without `splice`.
         times: of the upstream request.
     """
 
@@ -45,6 +54,7 @@ class BodyTap:
         content_length: int | None = None,
         withhold: Withhold | None = None,
         splice: Splice | None = None,
+        pass_text: PassText = pass_no_text,
         times: UpstreamTimes | None = None,
     ) -> None:
         self.flow_id = flow_id
@@ -69,6 +79,7 @@ class BodyTap:
         self._reader = self._open(options)
         self._withhold = withhold if self._reader else None
         self._splice = splice if self._reader else None
+        self._pass_text = pass_text
         self.edits_events = self._withhold is not None or self._splice is not None
         """True if the body is relayed decoded, with some events removed or replaced."""
 
@@ -193,8 +204,14 @@ class BodyTap:
         try:
             decoded, undecoded = reader.decode(data), b""
             self._unsent += decoded
-            for event in reader.split(decoded):
-                chunk = self._edit(event, reader)
+            if len(self._unsent) == len(decoded) and reader.skip(decoded):
+                passing.append(self._edit_run(decoded, reader))
+                self._unsent.clear()
+                return _as_one(passing), None
+            for event in reader.split(decoded, reader.skippable):
+                chunk = (
+                    self._edit_run(event.raw, reader) if event.is_run else self._edit(event, reader)
+                )
                 (ending if reader.ended else passing).append(chunk)
                 del self._unsent[: len(event.raw)]
         except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
@@ -209,6 +226,12 @@ class BodyTap:
         if self._withhold is not None and self._withhold(event):
             return b""
         return event.raw if self._splice is None else self._splice(event, data)
+
+    def _edit_run(self, run: bytes, reader: ResponseReader) -> bytes:
+        """Relay a run of text deltas unread, if nothing in it must be edited."""
+        if self._splice is None or self._pass_text(run):
+            return run
+        return b"".join(self._edit(event, reader) for event in SSEParser().feed(run))
 
     def _end(self) -> list[bytes]:
         """Read the end of the body, and an event before it that no blank line has ended."""

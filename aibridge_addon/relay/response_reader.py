@@ -121,6 +121,11 @@ class ResponseReader:
         """True if the terminal event has been read."""
         return self._reader.ended
 
+    @property
+    def skippable(self) -> re.Pattern[bytes] | None:
+        """Pattern of runs of events that change nothing in the facts, for `split`."""
+        return self._reader.skippable
+
     def decode(self, data: bytes) -> bytes:
         """Decode a chunk.
 
@@ -129,8 +134,29 @@ class ResponseReader:
         """
         return self._decoder.feed(data)
 
+    def skip(self, decoded: bytes) -> bool:
+        """Take decoded bytes that are a run of events that need not be read, the usual chunk.
+
+        Returns False for any others, which are for `split`.
+        """
+        pattern = self._reader.skippable
+        if (
+            pattern is None
+            or self._detector.shape is not Shape.EVENTS
+            or self._parser.pending
+            or not pattern.fullmatch(decoded)
+        ):
+            return False
+        if self._streamed is not None:
+            self._streamed.append(decoded)
+        return True
+
     def split(self, decoded: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Return the events that decoded bytes complete, to be passed to `feed`.
+
+        Args:
+            decoded: the next bytes of the body.
+            unwanted: matches runs of events that need not be read; each may become one event.
 
         Raises:
             EventTooLargeError: an event is too large.
@@ -210,11 +236,15 @@ class ResponseReader:
     def _read_decoded(self, decoded: bytes) -> int | None:
         if decoded and not self._has_begun:
             return self._read_first(decoded)
+        if self.skip(decoded):
+            return None
         reader = self._reader
         had_ended = reader.ended
         events = self.split(decoded, reader.skippable)
         last = None
         for number, event in enumerate(events):
+            if event.is_run:
+                continue
             reader.feed(event)
             if last is None and reader.ended:
                 last = number

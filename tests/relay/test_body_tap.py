@@ -181,15 +181,38 @@ def test_unrecorded_events_are_not_read() -> None:
     assert [event.raw for event in reader.events] == [TAIL]
 
 
-@pytest.mark.parametrize(
-    "cutting", [{"withhold": withheld}, {"splice": lambda event, data: event.raw}]
-)
-def test_every_event_is_read_if_events_are_edited(cutting: Any) -> None:
+def test_every_event_is_read_if_each_is_spliced() -> None:
     reader = Reader(unrecorded=ANYTHING)
 
-    relayed(make_tap(reader, **cutting), [BODY])
+    relayed(make_tap(reader, splice=lambda event, data: event.raw), [BODY])
 
     assert len(reader.events) == len(BLOCKS) + 1
+
+
+@pytest.mark.parametrize(
+    "cutting",
+    [
+        {"withhold": lambda event: False},
+        {"splice": lambda event, data: event.raw + b"!", "pass_text": lambda run: True},
+    ],
+)
+def test_run_that_needs_no_edit_is_relayed_unread(cutting: Any) -> None:
+    reader = Reader(unrecorded=ANYTHING)
+
+    run = b"".join(BLOCKS)
+    assert relayed(make_tap(reader, **cutting), [run]) == run
+
+    assert reader.events == []
+
+
+def test_run_is_lost_by_no_failure_of_its_splicer() -> None:
+    def splice(event: Event, data: object) -> bytes:
+        raise OurBugError("in the splicer")
+
+    tap = make_tap(Reader(unrecorded=ANYTHING), splice=splice)
+
+    assert relayed(tap, [BODY]) == BODY
+    assert tap.read_error == "in the splicer"
 
 
 @ANY_CASE

@@ -12,6 +12,7 @@ from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.anthropic_messages.turn import is_call_of, turn_of
 from aibridge_addon.formats.anthropic_messages.usage import serving_model, summed_usage
 from aibridge_addon.formats.decoders.sse import Event
+from aibridge_addon.formats.text_runs import TextRuns
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.formats.usage import merge_usage
 from aibridge_addon.raw_json import JSON, encode, mapping, read, sequence, text
@@ -38,6 +39,7 @@ class Splicer:
         self._index: dict[int, int | None] = {}
         """The client's index of each block of this response; None for a hidden block."""
         self._blocks: dict[int, StreamedBlock] = {}
+        self._text_runs = TextRuns(self._add_delta)
         self._usage: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
         """Usage of the earlier responses."""
@@ -70,6 +72,13 @@ class Splicer:
                 return event.raw
         return self._hold(event, data) if self._end else event.raw
 
+    def pass_text(self, run: bytes) -> bool:
+        """Take a run of text deltas that the client gets unchanged; False: feed each of them."""
+        if self._hides:
+            return False
+        self._text_runs.add(run)
+        return True
+
     def _hold(self, event: Event, data: JSON) -> bytes:
         """Hold an event; return it at once while nothing is hidden."""
         if not self._hides:
@@ -79,6 +88,7 @@ class Splicer:
 
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
+        self._text_runs.read()
         blocks = [self._blocks[index].content() for index in sorted(self._blocks)]
         return turn_of(blocks, self._stop_reason, self._names)
 
@@ -129,10 +139,15 @@ class Splicer:
         given = data.get("index")
         if not isinstance(given, int):
             return event.raw
-        if block := self._blocks.get(given):
-            block.add(mapping(data.get("delta")))
+        if data["type"] == "content_block_delta":
+            self._text_runs.read()  # a block's deltas are in order
+            self._add_delta(data)
         index = self._index.get(given, given)
         return b"" if index is None else self._renumbered(event, data, index)
+
+    def _add_delta(self, data: JSON) -> None:
+        if block := self._blocks.get(data["index"]):
+            block.add(mapping(data.get("delta")))
 
     def _renumbered(self, event: Event, data: JSON, index: int) -> bytes:
         return event.raw if data["index"] == index else self._event({**data, "index": index})

@@ -64,6 +64,10 @@ class Splicer:
                 return event.raw
         return self._hold(event, given) if self._end else event.raw
 
+    def pass_text(self, run: bytes) -> bool:
+        """Return False: readers of this format skip nothing."""
+        return False
+
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
         blocks = [self._blocks[index].content() for index in sorted(self._blocks)]

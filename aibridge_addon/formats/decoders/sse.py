@@ -1,8 +1,8 @@
 """Server-sent events, sans-io: bytes in, events out.
 
 Not a client: no retry, no last-event-id. Every byte fed is in the `Event.raw` of exactly one event,
-in order, so that a stream can be cut at event borders without loss; only events that the caller
-marks as unwanted are left out.
+in order, so that a stream can be cut at event borders without loss. Runs of events that the caller
+need not read are joined to one.
 
 Time is linear in the bytes fed (it remembers how far it has looked), and memory is bounded by one
 event of at most ``max_event_bytes``. The format is the WHATWG HTML standard's "Server-sent events".
@@ -32,6 +32,8 @@ class Event(NamedTuple):
     """The `data` lines joined by LF; None for a block without any (a comment, a keep-alive)."""
     raw: bytes
     """The block as it was on the wire."""
+    is_run: bool = False
+    """True for a run of events that the caller need not read, joined unread."""
 
 
 def typed(data: Any, event: Event) -> Any:
@@ -61,16 +63,15 @@ class SSEParser:
     def feed(self, chunk: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Read a chunk; return the events that it completes.
 
-        `unwanted` matches runs of whole events: one that begins the chunk may be left out, a later
-        one may become a single event without data.
+        `unwanted` matches runs of whole events, each of which may become a single event without
+        data.
 
         Raises:
             EventTooLargeError: the unfinished event is larger than the bound.
         """
         if unwanted and not self._buffer and (run := unwanted.match(chunk)):
-            chunk = chunk[run.end() :]
-            if not chunk:
-                return []
+            events = [Event(b"", None, run[0], True)]
+            return events + self.feed(rest, unwanted) if (rest := chunk[run.end() :]) else events
         if not self._buffer and chunk.endswith(b"\n\n") and b"\r" not in chunk:
             return _parse_whole(chunk, unwanted)  # the usual chunk of a live stream
         # Two line ends are at most four bytes: the border may be up to three bytes back.
@@ -108,7 +109,7 @@ def _parse_whole(chunk: bytes, unwanted: re.Pattern[bytes] | None) -> list[Event
         events.append(_parse_plain(chunk[start:end]))
         start = end
         if unwanted and start < size and (run := unwanted.match(chunk, start)):
-            events.append(Event(b"", None, run[0]))
+            events.append(Event(b"", None, run[0], True))
             start = run.end()
     return events
 

@@ -91,6 +91,10 @@ class Splicer:
             return b""
         return self._framing.chunk(with_inner(data, self._client_chunk(chunk, shown)))
 
+    def pass_text(self, run: bytes) -> bool:
+        """Return False: readers of this format skip nothing."""
+        return False
+
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
         return turn_of(self._parts, self._finish_reason, self._names)

@@ -48,6 +48,10 @@ class Splicer:
             return event.raw
         return _line({**line, "message": shown}) if _has_content(shown) else b""
 
+    def pass_text(self, run: bytes) -> bool:
+        """Return False: readers of this format skip nothing."""
+        return False
+
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
         return turn_of(self._message.joined(), text(self._end.get("done_reason")), self._names)

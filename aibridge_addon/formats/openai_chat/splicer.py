@@ -9,6 +9,7 @@ from aibridge_addon.formats.openai_chat.streamed_message import StreamedMessage,
 from aibridge_addon.formats.openai_chat.turn import call_name, first_choice, turn_of
 from aibridge_addon.formats.openai_chat.usage import usage_of, with_summed_usage
 from aibridge_addon.formats.openai_errors import error_body
+from aibridge_addon.formats.text_runs import TextRuns
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.formats.usage import merge_usage
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
@@ -33,6 +34,7 @@ class Splicer:
         """True once the client has got `role`, which a stream sends once."""
         self._message = StreamedMessage()
         """The message of this response."""
+        self._text_runs = TextRuns(self._add_delta)
         self._next_index = 0
         """The client's index of its next call, once a call is hidden."""
         self._hides = False
@@ -54,9 +56,14 @@ class Splicer:
         self._usage = merge_usage(self._usage, usage_of(data))
         if not data.get("choices"):
             return self._without_choice(event, data)
-        if not self._envelope:
-            self._envelope = {k: data[k] for k in _ENVELOPE if k in data}
         return self._on_choice(event, data, first_choice(data))
+
+    def pass_text(self, run: bytes) -> bool:
+        """Take a run of text deltas that the client gets unchanged; False: feed each of them."""
+        if self._hides:
+            return False
+        self._text_runs.add(run)
+        return True
 
     def _hold(self, event: Event, data: JSON) -> bytes:
         """Hold an event; return it at once while nothing is hidden."""
@@ -67,6 +74,7 @@ class Splicer:
 
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
+        self._text_runs.read()
         return turn_of(self._message.content(), self._finish_reason, self._names)
 
     def resume(self) -> None:
@@ -110,6 +118,9 @@ class Splicer:
 
     def _on_choice(self, event: Event, data: dict[str, JSON], choice: dict[str, JSON]) -> bytes:
         delta = mapping(choice.get("delta"))
+        if delta:
+            self._text_runs.read()  # before anything is hidden, and a text's deltas are in order
+        self._note_envelope(data)
         self._message.add(delta)
         given = [mapping(call) for call in sequence(delta.get("tool_calls"))]
         calls = [call for call in map(self._on_call, given) if call is not None]
@@ -170,6 +181,17 @@ class Splicer:
             self._next_index = max(self._next_index, call.client_index + 1)
         number = call.client_index
         return delta if given in (None, number) else {**delta, "index": number}
+
+    def _add_delta(self, data: JSON) -> None:
+        """Read a text delta that was relayed."""
+        delta = mapping(first_choice(data).get("delta"))
+        self._note_envelope(data)
+        self._message.add(delta)
+        self._has_role = self._has_role or "role" in delta
+
+    def _note_envelope(self, data: dict[str, JSON]) -> None:
+        if not self._envelope:
+            self._envelope = {k: data[k] for k in _ENVELOPE if k in data}
 
     def _with_usage(self, data: dict[str, JSON]) -> dict[str, JSON]:
         return data if self._first else with_summed_usage(data, self._used)

@@ -8,6 +8,7 @@ from aibridge_addon.formats.decoders.sse import Event
 from aibridge_addon.formats.openai_errors import error_type_of
 from aibridge_addon.formats.openai_responses.echo import with_choice_of, without_tools
 from aibridge_addon.formats.openai_responses.turn import is_call_of, summed, turn_of
+from aibridge_addon.formats.text_runs import last_delta
 from aibridge_addon.formats.tool_protocol import StreamError, Turn
 from aibridge_addon.raw_json import JSON, encode, mapping, sequence, text
 
@@ -25,6 +26,8 @@ class Splicer:
         """True during the first upstream response."""
         self._number = 0
         """The sequence number of the client's next event."""
+        self._last_run = b""
+        """Text deltas that were relayed after the event that `_number` counts."""
         self._index: dict[int, int | None] = {}
         """The client's index of each item of this response; None for a hidden item."""
         self._hidden_ids: set[str] = set()
@@ -75,6 +78,15 @@ class Splicer:
             return b"" if is_hidden else self._relayed(event, data, {})
         place = self._index.get(index, index)
         return b"" if place is None else self._relayed(event, data, {"output_index": place})
+
+    def pass_text(self, run: bytes) -> bool:
+        """Take a run of text deltas that the client gets unchanged; False: feed each of them.
+
+        Their text is not needed: an item is complete in `response.output_item.done`.
+        """
+        if not self._hides:
+            self._last_run = run
+        return not self._hides
 
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
@@ -139,12 +151,23 @@ class Splicer:
     def _place(self, index: int, item: JSON) -> None:
         if is_call_of(item, self._names):
             self._index[index] = None
-            self._hides = True
+            self._begin_to_hide()
             if item_id := text(mapping(item).get("id")):
                 self._hidden_ids.add(item_id)
             return
         place = self._index[index] = self._shown_count if self._hides else index
         self._shown_count = max(self._shown_count, place + 1)
+
+    def _begin_to_hide(self) -> None:
+        if self._last_run:
+            self._note_number(mapping(last_delta(self._last_run)).get("sequence_number"))
+        self._hides = True
+
+    def _note_number(self, number: JSON) -> None:
+        """Note the sequence number of an event that was relayed."""
+        self._last_run = b""
+        if isinstance(number, int):
+            self._number = number + 1
 
     def _usage(self) -> dict[str, JSON]:
         return mapping(mapping(self._end[1].get("response")).get("usage")) if self._end else {}
@@ -152,7 +175,7 @@ class Splicer:
     def _relayed(self, event: Event, data: dict[str, JSON], changes: dict[str, JSON]) -> bytes:
         number = data.get("sequence_number")
         if not self._hides:
-            self._number = number + 1 if isinstance(number, int) else self._number
+            self._note_number(number)
             return event.raw
         if number is not None:
             changes = {**changes, "sequence_number": self._number}
