@@ -12,6 +12,7 @@ from aibridge_addon.access.sender import Sender
 from aibridge_addon.facts import Interception
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.routing import Route
+from aibridge_addon.raw_json import members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,17 @@ class Asked:
             return False
         if self.method != "POST" and not self.opens_websocket:
             return False
-        return self.route.names_models and self.route.counts_for is None
+        if not self.route.names_models or self.route.counts_for is not None:
+            return False
+        return self.opens_websocket or not self._is_free()
+
+    def _is_free(self) -> bool:
+        """Return True if the body of a request has no member that could cost money."""
+        free, content = self.route.free_members, self.content()
+        if free is None or content is None:
+            return free is not None
+        found = members(content)
+        return found is not None and found.keys() <= free
 
     @property
     def uses_operator_resources(self) -> bool:

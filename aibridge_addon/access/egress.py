@@ -9,6 +9,7 @@ which resolves names itself, only addresses can be checked.
 import asyncio
 import logging
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import ip_address
 from weakref import WeakKeyDictionary
@@ -38,7 +39,7 @@ type Endpoint = tuple[str, int]
 LOCALHOST = "localhost"
 WEB_PORTS = (80, 443)
 MAX_LOGGED_HOSTS = 1000
-"""Refused hosts that are logged, so that clients cannot flood the log."""
+"""Hosts of each kind of error that are logged, so that clients cannot flood the log."""
 PRIVATE_ADDRESS = "private_address"
 _REFUSAL = "aibridge: this proxy does not connect to "
 
@@ -46,13 +47,23 @@ _REFUSAL = "aibridge: this proxy does not connect to "
 class UnreachableError(Exception):
     """A host cannot be connected to; the message gives the reason to the client."""
 
+    status: int
+    reason_phrase: str
+    """Most programs show nothing else of a response to CONNECT."""
+
+
+class UnresolvedError(UnreachableError):
+    """A name has no address, or no name server responds."""
+
     status = 502
+    reason_phrase = "Host name cannot be resolved by the proxy"
 
 
 class PrivateAddressError(UnreachableError):
     """An address of the host is not public."""
 
     status = 403
+    reason_phrase = "Private address (see NO_PROXY and aibridge_private_networks)"
 
     def __init__(self, host: str, kind: str) -> None:
         super().__init__(
@@ -71,7 +82,7 @@ class Egress:
         self._networks: tuple[Network, ...] = ()
         self._hosts: frozenset[str] = frozenset()
         self._on_refused = on_refused
-        self._logged: set[str] = set()
+        self._logged: defaultdict[type[UnreachableError], set[str]] = defaultdict(set)
         self._checked: WeakKeyDictionary[connection.Server, tuple[Endpoint, str]] = (
             WeakKeyDictionary()
         )
@@ -115,8 +126,8 @@ class Egress:
                 found = await self._resolve(host)
                 self._checked[flow.server_conn] = ((host, port), found)
         except UnreachableError as error:
-            self._refused(error, host, flow.client_conn)
-            flow.response = refused_connection_response(error.status, str(error))
+            self._report(error, host, flow.client_conn)
+            flow.response = refused_connection_response(type(error), str(error))
 
     async def bind(self, data: ServerConnectionHookData) -> None:
         """Bind a connection that is about to open to an allowed address, or refuse it.
@@ -134,7 +145,7 @@ class Egress:
         try:
             found = self._checked_before(server, (host, port)) or await self._resolve(host)
         except UnreachableError as error:
-            self._refused(error, host, data.client)
+            self._report(error, host, data.client)
             server.error = str(error)
             return
         if found != host:
@@ -156,7 +167,7 @@ class Egress:
         try:
             self._check_spelled(host)
         except PrivateAddressError as error:
-            self._refused(error, host, client)
+            self._report(error, host, client)
             return str(error)
         return None
 
@@ -210,14 +221,13 @@ class Egress:
         # No other address is tried if this one fails, and IPv4 works in more places.
         return str(next((address for address in found if address.version == 4), found[0]))
 
-    def _refused(self, error: UnreachableError, host: str, client: connection.Client) -> None:
-        if not isinstance(error, PrivateAddressError):
+    def _report(self, error: UnreachableError, host: str, client: connection.Client) -> None:
+        if isinstance(error, PrivateAddressError):
+            self._on_refused(PRIVATE_ADDRESS)
+        name, logged = host.lower(), self._logged[type(error)]
+        if name in logged or len(logged) >= MAX_LOGGED_HOSTS:
             return
-        self._on_refused(PRIVATE_ADDRESS)
-        name = host.lower()
-        if name in self._logged or len(self._logged) >= MAX_LOGGED_HOSTS:
-            return
-        self._logged.add(name)
+        logged.add(name)
         logger.warning("%s Requested by %s; logged once per host.", error, client.peername[0])
 
 
@@ -231,7 +241,7 @@ async def _look_up(host: str) -> list[Address]:
         )
     except (OSError, ValueError) as error:  # ValueError: not a legal host name
         reason = getattr(error, "strerror", None) or "it is not a host name"
-        raise UnreachableError(f"aibridge: {_shown(host)} cannot be resolved: {reason}.") from error
+        raise UnresolvedError(f"aibridge: {_shown(host)} cannot be resolved: {reason}.") from error
     return [ip_address(address[0]) for *_, address in found]
 
 
@@ -262,13 +272,11 @@ def _mode_addresses(specs: Iterable[str]) -> Iterator[connection.Address]:
             yield mode.address
 
 
-def refused_connection_response(status: int, message: str) -> http.Response:
+def refused_connection_response(kind: type[UnreachableError], message: str) -> http.Response:
     """Return the response to a request for a host that is not connected to."""
     headers = {"content-type": "text/plain; charset=utf-8"}
-    response = http.Response.make(status, f"{message}\n", headers)
-    if status == PrivateAddressError.status:
-        # Most programs show the reason phrase only of a response to CONNECT.
-        response.reason = "Private address (see NO_PROXY and aibridge_private_networks)"
+    response = http.Response.make(kind.status, f"{message}\n", headers)
+    response.reason = kind.reason_phrase
     return response
 
 

@@ -10,6 +10,10 @@ from aibridge_addon.providers.identity import Actor
 
 type Patterns = tuple[str, ...]
 """Names or shell patterns; empty: all."""
+type OtherModels = frozenset[str] | None
+"""Models that a request names beside the requested one; None: any model may serve it."""
+
+NO_OTHER_MODELS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +27,12 @@ class Selection:
     """Provider instances."""
     clients: Patterns = ()
 
-    def matches(self, asked: Asked) -> bool:
-        """Return whether a rule is for a request."""
+    def matches(self, asked: Asked, others: OtherModels = NO_OTHER_MODELS) -> bool:
+        """Return whether a rule is for a request, by the requested model or one of the others."""
         interception = asked.interception
         return (
             self.is_for(asked.sender.actor)
-            and self._is_for_models(asked)
+            and self._is_for_models(asked.model, others)
             and matches_any(asked.route.provider.name, self.providers)
             and matches_any(interception.client if interception else None, self.clients)
         )
@@ -37,16 +41,26 @@ class Selection:
         """Return whether a rule is for requests of an actor."""
         return matches_any(actor.id, self.actors) and self._is_of_team(actor)
 
-    def _is_for_models(self, asked: Asked) -> bool:
-        """Return whether the requested model is selected, or any that a batch names."""
-        if matches_any_spelling(asked.model, self.models):
+    def _is_for_models(self, model: str | None, others: OtherModels) -> bool:
+        if others is None or matches_any_spelling(model, self.models):
             return True
-        if asked.model is not None and not asked.route.bills_later:
-            return False
-        try:
-            return any(matches_any_spelling(model, self.models) for model in models_of(asked))
-        except UnclearError:
-            return True
+        return any(matches_any_spelling(other, self.models) for other in others)
 
     def _is_of_team(self, actor: Actor) -> bool:
         return not self.teams or any(matches_any(team, self.teams) for team in actor.teams)
+
+
+def other_models(asked: Asked) -> OtherModels:
+    """Return the models that a request names anywhere, without the one that an alias replaces.
+
+    Any model may serve a request that names none, such as a batch whose requests are in a file, and
+    one that can be read in two ways.
+    """
+    requested = asked.interception.model if asked.interception else asked.model
+    try:
+        named = frozenset(models_of(asked))
+    except UnclearError:
+        return None
+    if not named and asked.model is None and asked.must_name_model:
+        return None
+    return named - {asked.model, requested}

@@ -13,14 +13,15 @@ _BATCH = {"service_tier": "batch"}
 
 
 def estimate_of_batch(
-    unit: Unit, provider_name: str, models: Collection[str], price: PriceOf
+    unit: Unit, provider_name: str, models: Collection[str] | None, price: PriceOf
 ) -> Estimate | None:
     """Return an estimate of nothing; None in USD if one of the models has no price in a batch.
 
-    Batches of OpenAI name no models: those are in a file.
+    Batches of OpenAI name no models: those are in a file. None are models that are not clear.
     """
-    calls = (_smallest_call(provider_name, model) for model in models)
-    if unit == "usd" and not all(isinstance(price(call), Priced) for call in calls):
+    calls = [_smallest_call(provider_name, model) for model in models or ()]
+    has_prices = models is not None and all(isinstance(price(call), Priced) for call in calls)
+    if unit == "usd" and not has_prices:
         return None
     return _NOTHING
 

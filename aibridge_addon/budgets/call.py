@@ -43,7 +43,16 @@ _MOST_OUTPUT = 1_000_000_000
 _UNSTATED_SEARCHES = 5
 _STANDARD = ("auto", "default", "standard", "standard_only")
 """Labels that most clients send."""
-_SPOKEN = ("audio_input_tokens", "audio_output_tokens")
+_SPOKEN = (
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+)
+_IMAGE_OF_CHAT = 8_000
+"""Output tokens of the images in a response that may have text too; one has at most 2,520."""
+_IMAGES = "image"
+"""Part of the names of models that draw."""
 _WEB_SEARCH = "web_search"
 _WEB_SEARCH_TOOL = b'"web_search'
 _CONVERSATION = ("messages", "input", "system", "instructions")
@@ -62,6 +71,10 @@ class Call:
     new_input: int
     new_audio: int
     """The part of `new_input` that is audio."""
+    new_images: int = 0
+    """The part of `new_input` that is images with a size in tokens."""
+    image_output: int = 0
+    """The part of the output that may be images, which can cost ten times as much as text."""
     worst_output: int
     likely_output: int
     cache_writes: CacheWrites
@@ -108,7 +121,7 @@ class Calls:
         Each of its `choices` may have as many output tokens as the limit allows.
         """
         text = max(0, input_tokens(body) - spoken.blobs * TOKENS_OF_BLOB)
-        estimated = text + spoken.audio_tokens + spoken.video_tokens
+        estimated = text + spoken.audio_tokens + spoken.video_tokens + spoken.image_tokens
         remember(self._estimated, interception.id, estimated, MOST_CONVERSATIONS)
         last = self._conversations.get(conversation_of(interception) or "")
         cached, new = 0, estimated
@@ -125,6 +138,8 @@ class Calls:
             cached_input=cached,
             new_input=new,
             new_audio=min(new, spoken.audio_tokens),
+            new_images=min(new, spoken.image_tokens),
+            image_output=_image_output(model, spoken, worst, choices),
             worst_output=worst,
             likely_output=min(likely, worst),
             cache_writes=_cache_writes(body, interception.api),
@@ -173,6 +188,14 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
     return Estimate(worst=worst, likely=likely, input=without)
 
 
+def _image_output(model: str | None, spoken: SpokenInput, worst: int, choices: int) -> int:
+    """Return how much of the output may be images."""
+    if spoken.is_answered_in_images:
+        return worst
+    draws = _IMAGES in (model or "").lower()
+    return min(worst, _IMAGE_OF_CHAT * choices) if draws else 0
+
+
 def _labels(requested: Mapping[str, str]) -> Mapping[str, str]:
     """Return the labels that may change the price; searches are estimated by their number."""
     return {
@@ -197,6 +220,10 @@ def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
     if call.new_audio and not writes:
         # What was said before is read from the cache at the price of text.
         extra |= {"audio_input_tokens": call.new_audio, "cache_read_text_tokens": call.cached_input}
+    if call.new_images and not writes:
+        extra["image_input_tokens"] = call.new_images
+    if output_tokens and call.image_output:
+        extra["image_output_tokens"] = min(output_tokens, call.image_output)
     if output_tokens and call.is_answered_in_audio:
         extra["audio_output_tokens"] = output_tokens
     if writes and call.cache_writes == "1h":
@@ -225,7 +252,7 @@ def _cost(call: BilledCall, price: PriceOf) -> int | None:
 
 
 def _from_details_to_plain(call: BilledCall) -> Iterator[BilledCall]:
-    """Yield a call, then the same without caches and fees, then without audio too."""
+    """Yield a call, then the same without caches and fees, then without audio and images too."""
     yield call
     labels = {name: value for name, value in call.extra.items() if name.startswith(REQUESTED)}
     spoken = {name: call.extra[name] for name in _SPOKEN if name in call.extra}

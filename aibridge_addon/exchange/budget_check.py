@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from aibridge_addon.access.budget_rule import BudgetRule
 from aibridge_addon.access.matching_rules import MatchingRules
 from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.access.named_models import models_of
+from aibridge_addon.access.requested_models import UnclearError
 from aibridge_addon.budgets.batches import estimate_of_batch
 from aibridge_addon.budgets.book import (
     BookUnavailableError,
@@ -78,7 +79,7 @@ class BudgetCheck:
             SettingsError: there are budgets, and the recorder cannot count them.
         """
         self._rules = rules
-        self._budgets = MatchingRules(rules.budgets)
+        self._budgets = MatchingRules(rules.budgets, by_every_model=True)
         self._models = ModelRuleTable(rules.models)
         book = self._find_book()
         if book is not None:
@@ -110,7 +111,7 @@ class BudgetCheck:
             return None
         wire_format = FORMATS[interception.api]
         if not wire_format.is_held_in_budgets:
-            models = tuple(models_of(asked)) if wire_format.bills_later else ()
+            models = _models_of_batch(asked) if wire_format.bills_later else ()
             provider = interception.provider_name
             return BudgetedCall(
                 interception_id=interception.id,
@@ -223,6 +224,14 @@ class BudgetCheck:
             return found
         finally:
             turn.release()
+
+
+def _models_of_batch(asked: Asked) -> Collection[str] | None:
+    """Return the models that a batch names; None if it can be read in two ways."""
+    try:
+        return tuple(models_of(asked))
+    except UnclearError:
+        return None
 
 
 def _once_per_unit(

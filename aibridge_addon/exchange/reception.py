@@ -6,7 +6,11 @@ from collections.abc import Awaitable, Callable
 from mitmproxy import http
 
 from aibridge_addon.access.admission import AdmissionControl
-from aibridge_addon.access.egress import find_refusal, refused_connection_response
+from aibridge_addon.access.egress import (
+    PrivateAddressError,
+    find_refusal,
+    refused_connection_response,
+)
 from aibridge_addon.exchange.early_refusals import EarlyRefusals
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.head import Head, RoutedHead
@@ -78,7 +82,7 @@ class Reception:
     def answer_error(self, flow: http.HTTPFlow, message: str, limit: str) -> None:
         """Answer a request without an exchange: to another host, or incomplete."""
         if refusal := find_refusal(message):
-            flow.response = refused_connection_response(403, refusal)
+            flow.response = refused_connection_response(PrivateAddressError, refusal)
         if not self.heads.is_ours(flow):
             return
         head = self._live.pop_head(flow)

@@ -15,6 +15,7 @@ from aibridge_addon.exchange.send_tools import SendTools
 from aibridge_addon.exchange.sends import Sends
 from aibridge_addon.facts import Interception
 from aibridge_addon.providers.resend_rules import NO_RESENDS
+from aibridge_addon.relay.http2_goaway import is_unprocessed
 from aibridge_addon.relay.second_attempt import SecondAttempt
 
 
@@ -56,7 +57,7 @@ class Resends:
             return is_failure and exchange.may_change_key and request.pooled is not None
         retries = request.route.provider.resend.retries
         if head is None:
-            return retries and not find_refusal(problem)
+            return (retries or is_unprocessed(problem)) and not find_refusal(problem)
         if head.status_code < 400:
             return False
         is_refused_edit = self._tools.last_resort.applies(exchange, head.status_code)

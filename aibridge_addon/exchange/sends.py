@@ -21,11 +21,12 @@ from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.fallbacks import FallbackOption
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.send_tools import SendTools
-from aibridge_addon.facts import Interception
+from aibridge_addon.facts import UNPROCESSED, Interception
 from aibridge_addon.failed_sends import FailedSend
 from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.relay.further_send import FurtherSend, OriginalRequest, further_request
 from aibridge_addon.relay.held_answer import MOST_BYTES, Deliver, HeldAnswer
+from aibridge_addon.relay.http2_goaway import is_unprocessed
 
 _BODY_SECONDS = 10.0
 """Time for the body of an error; a slower one is passed on."""
@@ -108,6 +109,8 @@ class Sends:
         if len(answer.body) >= MOST_BYTES:
             return None
         failure = classify(status, answer.headers, answer.decoded_body(), datetime.now(UTC))
+        if failure and status is None and is_unprocessed(answer.problem):
+            failure = replace(failure, is_unprocessed=True)
         self._tools.pools.report(self._exchange.request, failure)
         return failure
 
@@ -145,9 +148,10 @@ class Sends:
     def _note(self, failure: Failure, answer: HeldAnswer, step: Step) -> None:
         if isinstance(self._exchange, BridgedExchange):
             record = self._exchange.record
+            kind = UNPROCESSED if failure.is_unprocessed else failure.kind
             record.failed_sends.note(
                 record.interception,
-                FailedSend(failure.kind, failure.http_status, failure.seconds, step.to),
+                FailedSend(kind, failure.http_status, failure.seconds, step.to),
                 answer.head.headers.fields if answer.head else (),
             )
 

@@ -51,7 +51,7 @@ from aibridge_addon.facts.records import (
     UsagePriced,
     UserPrompt,
 )
-from aibridge_addon.facts.sends import MovedAway, SendFailed, ServedElsewhere
+from aibridge_addon.facts.sends import UNPROCESSED, MovedAway, SendFailed, ServedElsewhere
 from aibridge_addon.facts.token_counts import TokenCounts, known_sum, unknown_counts
 from aibridge_addon.facts.tunnels import TunnelEnded
 
@@ -69,6 +69,7 @@ __all__ = [
     "ThoughtSource",
     "ToolCall",
     "UNEXPLAINED_TOKENS",
+    "UNPROCESSED",
     "Usage",
     "BackgroundResponse",
     "CredentialKind",

@@ -135,16 +135,19 @@ class ResponseFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenInput:
-    """Input of a request beside its text: audio, and what the session of its WebSocket holds."""
+    """Input of a request beside its text: audio, images, and the session of its WebSocket."""
 
     audio_tokens: int = 0
     """Tokens of audio that no response has read yet."""
     video_tokens: int = 0
+    image_tokens: int = 0
+    """Tokens of images in files of a form."""
     blobs: int = 0
     """Number of base64 values in the request that are in `audio_tokens`."""
     context_tokens: int = 0
     """Tokens of the session so far, which the provider reads again for each response."""
     is_answered_in_audio: bool = False
+    is_answered_in_images: bool = False
 
 
 NOTHING_SPOKEN = SpokenInput()

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from aibridge_addon.facts.records import Interception
 
+UNPROCESSED = "unprocessed"
+"""Failure of a send that the provider has not begun to process; nothing is wrong with it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendFailed:

@@ -10,13 +10,18 @@ from typing import NamedTuple
 
 from aibridge_addon.raw_json import JSON, encode
 
+_CHARSET = r'(?:; *charset="?utf-8"?)?'
 _BOUNDARY = re.compile(
-    r'multipart/form-data; *boundary=(?:([\w\'()+,./:=?-]{1,70})|"([\w\'()+,./:=? -]{1,70})")',
+    rf"multipart/form-data{_CHARSET}; *boundary="
+    rf"""(?:([\w'()+,./:=?-]{{1,70}})|"([\w'()+,./:=? -]{{1,70}})"){_CHARSET}""",
     re.IGNORECASE,
 )
+_TOKEN = rb"[^\s\"\\%;=,()<>@:/?{}]+"
+"""A name without quotes, as .NET sends it."""
 _DISPOSITION = re.compile(
-    rb'content-disposition: *form-data; *name="([^"\\%\r\n]*)"'
-    rb'(; *filename="((?:[^"\r\n])*)"(?:; *filename\*=[^"\r\n;]*)?|; *filename\*=[^"\r\n;]*)?',
+    rb'content-disposition: *form-data; *name=(?:"([^"\\%\r\n]*)"|(' + _TOKEN + rb"))"
+    rb'(; *filename=(?:"([^"\r\n]*)"|(' + _TOKEN + rb'))(?:; *filename\*=[^"\r\n;]*)?'
+    rb'|; *filename\*=[^"\r\n;]*)?',
     re.IGNORECASE,
 )
 _TYPE = re.compile(rb"content-type: *([^\r\n]*)", re.IGNORECASE)
@@ -24,6 +29,12 @@ _IGNORED = re.compile(
     rb"content-length: *\d+|content-transfer-encoding: *(?:7bit|8bit|binary)", re.IGNORECASE
 )
 _UTF8 = re.compile(rb'[^;]*(?:; *charset="?utf-8"?)?', re.IGNORECASE)
+_LIKE_ASCII = re.compile(
+    rb'[^;]*; *charset="?(?:us-ascii|iso-8859-1|windows-1252)"?', re.IGNORECASE
+)
+"""Charsets in which plain ASCII is the same text; Apache's client for Java names one by default."""
+_ENDS = (b"", b"\r\n", b"\r\n\r\n")
+"""Ends of forms; Ruby's has an empty line."""
 _MOST_PARTS = 256
 _LONGEST_HEAD = 4096
 _LONGEST_TEXT = 256 * 1024
@@ -98,7 +109,7 @@ def _parts(content_type: str, body: bytes) -> Iterator[_Part]:
     for _ in range(_MOST_PARTS):
         start = position + len(delimiter)
         if body.startswith(b"--", start):
-            if body[start + 2 :] not in (b"", b"\r\n"):
+            if body[start + 2 : start + 7] not in _ENDS:
                 raise UnreadableFormError("something follows the last part")
             return
         position = body.find(delimiter, start)
@@ -119,12 +130,12 @@ def _part(body: bytes, start: int, end: int) -> _Part:
     if start > end:
         raise UnreadableFormError("a part has no content")
     try:
-        name = disposition[1].decode()
-        if disposition[2]:
+        name = (disposition[1] or disposition[2] or b"").decode()
+        if disposition[3]:
             return _Part(name, _file(disposition, media_type, end - start), start, end)
-        if end - start > _LONGEST_TEXT or not _UTF8.fullmatch(media_type):
-            raise UnreadableFormError("a text field is too long, or has another charset")
-        return _Part(name, body[start:end].decode(), start, end)
+        if end - start > _LONGEST_TEXT:
+            raise UnreadableFormError("a text field is too long")
+        return _Part(name, _text(body[start:end], media_type), start, end)
     except UnicodeDecodeError as error:
         raise UnreadableFormError("a field is not UTF-8") from error
 
@@ -139,9 +150,16 @@ def _read_head(lines: list[bytes]) -> tuple[re.Match[bytes], bytes]:
     return dispositions[0], types[0] if types else b""
 
 
+def _text(content: bytes, media_type: bytes) -> str:
+    is_utf8 = _UTF8.fullmatch(media_type) is not None
+    if not is_utf8 and not (content.isascii() and _LIKE_ASCII.fullmatch(media_type)):
+        raise UnreadableFormError("a text field has another charset")
+    return content.decode()
+
+
 def _file(disposition: re.Match[bytes], media_type: bytes, size: int) -> dict[str, JSON]:
     return {
-        "filename": (disposition[3] or b"").decode("utf-8", "replace"),
+        "filename": (disposition[4] or disposition[5] or b"").decode("utf-8", "replace"),
         "media_type": media_type.decode("utf-8", "replace"),
         "bytes": size,
     }

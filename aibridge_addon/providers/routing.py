@@ -67,6 +67,11 @@ class Route:
         """True if requests, or the messages of a WebSocket, are read, and may be edited."""
         return (self.api or self.counts_for or self.socket) is not None
 
+    @property
+    def free_members(self) -> frozenset[str] | None:
+        """Members of the body of a request that costs nothing; None: any may cost money."""
+        return self.template.free_members if self.template else None
+
     def path_below(self, path: str) -> str | None:
         """Return the part of a path that the row matches, with the query; None if none does.
 

@@ -22,6 +22,8 @@ POST = frozenset({"POST"})
 READ = frozenset({"GET", "HEAD"})
 STORED = frozenset({"GET", "POST", "DELETE"})
 """Methods for objects that clients create, read and delete."""
+NO_MEMBERS: frozenset[str] = frozenset()
+"""Members of the body of a request that cancels something."""
 
 _PLACEHOLDER = re.compile(r"\{(\+?\w+)\}")
 
@@ -45,6 +47,8 @@ class RouteTemplate:
     """True if a request can name a model, so that a token's model limits apply."""
     creates_keys: bool = False
     """True if its responses hold a new key, so that they are not shown."""
+    free_members: frozenset[str] | None = None
+    """Members of the body of a `POST` that costs nothing; None: any that is not read may cost."""
 
     def match(self, path: str) -> Mapping[str, str] | None:
         """Return the values that the template captures in a path; None if it does not match.

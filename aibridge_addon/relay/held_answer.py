@@ -22,6 +22,8 @@ class HeldAnswer:
 
     def __init__(self) -> None:
         self.head: http.Response | None = None
+        self.problem = ""
+        """The reason why it is missing or truncated."""
         self.is_complete = False
         """True if the end has come."""
         self._pieces: list[Piece] = []
@@ -58,6 +60,7 @@ class HeldAnswer:
             self._body += piece[: MOST_BYTES - len(self._body)]
         else:
             self.is_complete = True
+            self.problem = piece if isinstance(piece, str) else ""
             self._has_head.set()
             self._is_known.set()
         if len(self._body) >= MOST_BYTES:

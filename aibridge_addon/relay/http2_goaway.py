@@ -3,11 +3,13 @@
 This module depends on mitmproxy's `proxy.layers.http` (12.2 and 12.3), which breaks off each stream
 of such a connection, and on h2, which accepts no frame after a GOAWAY. Providers and the balancers
 in front of them send it to connections of some age, and clients when they close a connection.
+Requests that a provider says it has not processed fail with messages of their own, since they may
+be sent again (RFC 9113, 8.7).
 """
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeIs
 from weakref import WeakSet
 
 import h2.events
@@ -27,13 +29,15 @@ from mitmproxy.proxy.layers.http import (
     _http2,
 )
 from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._http2 import StreamState
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection
 
 type Commands = Generator[commands.Command, Any]
 
 _leaving: WeakSet[Connection] = WeakSet()
 """Connections to providers that take no further stream."""
-_MESSAGE = "the provider closed the HTTP/2 connection before it processed the request"
+_LEFT = "the provider closed the HTTP/2 connection before it processed the request"
+_REFUSED = "the provider refused the HTTP/2 stream before it processed the request"
 
 
 @dataclass(kw_only=True)
@@ -70,12 +74,13 @@ class LeavableHttp2Client(Http2Client):
     def _handle_event(self, event: events.Event) -> Commands:
         if self._is_left and isinstance(event, HttpEvent) and self._is_new(event):
             if isinstance(event, RequestHeaders):
-                yield _refusal(event.stream_id)
+                yield _unprocessed(event.stream_id)
             return
         yield from super()._handle_event(event)
         while self._refused:
-            yield _refusal(self._refused.pop(0))
+            yield _unprocessed(self._refused.pop(0))
         if self._is_left and self.conn.connected and not self.h2_conn.open_outbound_streams:
+            self.streams.clear()  # all have ended, and nobody waits for an event of theirs
             yield from self.close_connection("the provider left")
 
     def _is_new(self, event: HttpEvent) -> bool:
@@ -83,8 +88,23 @@ class LeavableHttp2Client(Http2Client):
 
     def handle_h2_event(self, event: h2.events.Event) -> Generator[commands.Command, Any, bool]:
         """Return True if further processing should be stopped."""
-        if not isinstance(event, PeerLeaves):
+        if isinstance(event, PeerLeaves):
+            yield from self._be_left(event)
+        elif self._is_refusal(event):
+            del self.streams[event.stream_id]
+            yield _unprocessed(event.stream_id, _REFUSED)
+        else:
             return (yield from super().handle_h2_event(event))
+        return False
+
+    def _is_refusal(self, event: h2.events.Event) -> TypeIs[h2.events.StreamReset]:
+        return (
+            isinstance(event, h2.events.StreamReset)
+            and event.error_code == ErrorCodes.REFUSED_STREAM
+            and self.streams.get(event.stream_id) is StreamState.EXPECTING_HEADERS
+        )
+
+    def _be_left(self, event: PeerLeaves) -> Commands:
         self._is_left = True
         _leaving.add(self.conn)
         self._refused += self.stream_queue
@@ -92,12 +112,16 @@ class LeavableHttp2Client(Http2Client):
         for stream_id in [each for each in self.streams if each > event.last_stream_id]:
             del self.streams[stream_id]
             self.h2_conn.reset_stream(stream_id, ErrorCodes.CANCEL)
-            yield _refusal(stream_id)
-        return False
+            yield _unprocessed(stream_id)
 
 
-def _refusal(stream_id: int) -> ReceiveHttp:
-    return ReceiveHttp(ResponseProtocolError(stream_id, _MESSAGE, ErrorCode.GENERIC_SERVER_ERROR))
+def _unprocessed(stream_id: int, message: str = _LEFT) -> ReceiveHttp:
+    return ReceiveHttp(ResponseProtocolError(stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
+
+
+def is_unprocessed(problem: str) -> bool:
+    """Return True if an error means that the provider has not processed the request."""
+    return problem in (_LEFT, _REFUSED)
 
 
 def use_in_mitmproxy() -> None:

@@ -23,7 +23,18 @@ delivery.py     delivery of a response: shape, content type, pieces
 tls.py          a throw-away CA
 """
 
-from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Upgrade, Wait
+from standin.messages import (
+    EndEarly,
+    Gate,
+    Part,
+    Pause,
+    Request,
+    Reset,
+    Response,
+    Unprocessed,
+    Upgrade,
+    Wait,
+)
 from standin.provider import Exchange, Provider
 from standin.server import Server, ServerThread
 from standin.tls import Authority, make_authority
@@ -41,6 +52,7 @@ __all__ = [
     "Response",
     "Server",
     "ServerThread",
+    "Unprocessed",
     "Upgrade",
     "Wait",
     "make_authority",

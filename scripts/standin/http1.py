@@ -118,3 +118,7 @@ class HTTP1:
     def end_early(self) -> None:
         """Close the connection where the body is."""
         self._link.transport.close()
+
+    def leave_unprocessed(self, by: str) -> None:
+        """Fail: only HTTP/2 can say so."""
+        raise NotImplementedError(by)

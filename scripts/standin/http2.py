@@ -130,11 +130,20 @@ class HTTP2:
         self._wire.reset_stream(stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
         self._flush()
 
-    def leave(self) -> None:
-        """Announce the end of the connection; open streams go on, which h2 does not provide for."""
+    def refuse(self, stream_id: int) -> None:
+        """Break a stream whose request is not processed."""
+        self._wire.reset_stream(stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        self._flush()
+
+    def leave(self, last: int | None = None) -> None:
+        """Announce the end of the connection; open streams go on, which h2 does not provide for.
+
+        Args:
+            last: the last stream that is processed; None: all that have come.
+        """
         self._is_leaving = True
-        goaway = GoAwayFrame(0, last_stream_id=self._wire.highest_inbound_stream_id)
-        self._link.transport.write(goaway.serialize())
+        last = self._wire.highest_inbound_stream_id if last is None else last
+        self._link.transport.write(GoAwayFrame(0, last_stream_id=last).serialize())
 
     def close(self) -> None:
         """Say goodbye and close the connection."""
@@ -165,3 +174,10 @@ class _Stream:
     def end_early(self) -> None:
         """Close the connection without having ended the stream."""
         self._connection.close()
+
+    def leave_unprocessed(self, by: str) -> None:
+        """Say that the request of the stream is not processed."""
+        if by == "GOAWAY":
+            self._connection.leave(max(0, self._stream_id - 2))
+        else:
+            self._connection.refuse(self._stream_id)

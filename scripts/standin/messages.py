@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from standin.codings import StreamCoder
 
@@ -48,7 +48,15 @@ class EndEarly:
     """
 
 
-type Part = bytes | Wait | Pause | Reset | EndEarly
+@dataclass(frozen=True, slots=True)
+class Unprocessed:
+    """The request is not processed, and may be sent again (HTTP/2 only)."""
+
+    by: Literal["REFUSED_STREAM", "GOAWAY"]
+    """The frame that says so; GOAWAY names an earlier stream as the last one."""
+
+
+type Part = bytes | Wait | Pause | Reset | EndEarly | Unprocessed
 type Body = bytes | Iterable[Part] | AsyncIterable[Part]
 
 
@@ -111,7 +119,8 @@ class Upgrade:
     """A message that comes before the client has sent any."""
 
 
-type App = Callable[[Request], Awaitable[Response | Upgrade | Reset | EndEarly]]
+type Fault = Reset | EndEarly | Unprocessed
+type App = Callable[[Request], Awaitable[Response | Upgrade | Fault]]
 """A fault instead of a response happens before any header is out."""
 
 
@@ -130,6 +139,9 @@ class Sink(Protocol):
 
     def end_early(self) -> None:
         """Close before the end."""
+
+    def leave_unprocessed(self, by: str) -> None:
+        """Say that the request is not processed."""
 
 
 async def play(response: Response, sink: Sink) -> None:
@@ -173,6 +185,9 @@ async def play_part(part: Part, coder: StreamCoder | None, sink: Sink) -> None:
             raise Broken
         case EndEarly():
             sink.end_early()
+            raise Broken
+        case Unprocessed(by):
+            sink.leave_unprocessed(by)
             raise Broken
 
 

@@ -25,7 +25,18 @@ from standin import (
 )
 from standin.codings import CODINGS, decode
 from standin.conversation import Conversation
-from standin.messages import EndEarly, Gate, Part, Pause, Request, Reset, Response, Upgrade, Wait
+from standin.messages import (
+    EndEarly,
+    Fault,
+    Gate,
+    Part,
+    Pause,
+    Request,
+    Reset,
+    Response,
+    Upgrade,
+    Wait,
+)
 from standin.other_calls import OtherCalls
 from standin.plan import Ask, Plan, Script, make_plan, script_of
 from standin.rendering import CREATED, ID, Rendered, encode
@@ -56,7 +67,7 @@ MODELS = ("claude-standin-1", "claude-sonnet-4-5", "claude-haiku-4-5", "gpt-5", 
 
 
 type Dialect = ModuleType | gemini.Api
-type Answer = Response | Upgrade | Reset | EndEarly
+type Answer = Response | Upgrade | Fault
 type Canned = Callable[[Request], Answer | Awaitable[Answer]]
 
 

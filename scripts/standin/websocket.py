@@ -103,6 +103,10 @@ class WebSocket:
         self._send(wsproto.events.CloseConnection(code=GOING_AWAY))
         self._link.transport.close()
 
+    def leave_unprocessed(self, by: str) -> None:
+        """Fail: only HTTP/2 can say so."""
+        raise NotImplementedError(by)
+
     def lost(self) -> None:
         """Learn that the connection has ended."""
         if self._request.outcome != "broken":

@@ -13,6 +13,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from aibridge_addon.access.egress import (
     MAX_LOGGED_HOSTS,
     Egress,
+    PrivateAddressError,
     find_refusal,
     refused_connection_response,
 )
@@ -222,4 +223,4 @@ async def test_refusal_is_found_in_the_error_message_of_mitmproxy() -> None:
 
     assert find_refusal(f"Connection killed: {error}") == error
     assert find_refusal("Connection killed: something else") is None
-    assert refused_connection_response(403, error).text == f"{error}\n"
+    assert refused_connection_response(PrivateAddressError, error).text == f"{error}\n"

@@ -48,6 +48,41 @@ def test_rules_for_models_that_only_the_body_names_are_not_remembered(where: Any
         assert table.of(asked(body=body, **where)) == found
 
 
+NAMING_B = [
+    b'{"model": "a", "models": ["b"]}',
+    b'{"model": "b", "model": "a"}',
+    b'{"Model": "b", "model": "a"}',
+    b'{"model": "a", "tools": [{"type": "advisor_20260301", "model": "b"}]}',
+    b"no object",
+]
+
+
+@pytest.mark.parametrize("body", NAMING_B)
+def test_rules_by_every_model_are_for_each_request_that_may_be_served_by_one(body: bytes) -> None:
+    rule = ModelRule(selection=Selection(models=("b",)))
+    by_every, by_requested = MatchingRules([rule], by_every_model=True), MatchingRules([rule])
+    for content, found in ((b'{"model": "a"}', ()), (body, (rule,)), (b'{"model": "a"}', ())):
+        assert by_every.of(asked(body=content)) == found
+        assert by_requested.of(asked(body=content)) == ()
+
+
+def test_rules_for_a_model_are_for_requests_without_a_model() -> None:
+    table = MatchingRules([rule := ModelRule(selection=Selection(models=("b",)))])
+    unnamed = asked(model=None, api="openai_batches", body=b'{"input_file_id": "file-1"}')
+    assert table.of(unnamed) == (rule,)
+    assert table.of(dataclasses.replace(unnamed, must_name_model=False)) == ()
+
+
+def test_rules_by_every_model_leave_out_the_model_that_an_alias_replaces() -> None:
+    rule = ModelRule(selection=Selection(models=("requested",)))
+    body = b'{"model": "requested"}'
+    found = asked(model="sent", body=body)
+    assert found.interception
+    begun = dataclasses.replace(found.interception, model="requested")
+    sent = dataclasses.replace(found, interception=begun)
+    assert MatchingRules([rule], by_every_model=True).of(sent) == ()
+
+
 def test_number_of_kinds_that_are_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching_rules, "_MOST_KNOWN", 3)
     table = MatchingRules([ModelRule(selection=Selection(actors=("1*",)))])

@@ -25,10 +25,12 @@ def price(call: BilledCall) -> Priced | Unpriced:
         ("usd", ["known", "known"], NOTHING),
         ("usd", ["known", "unknown"], None),
         ("usd", [], NOTHING),
+        ("usd", None, None),
+        ("tokens", None, NOTHING),
         ("tokens", ["unknown"], NOTHING),
     ],
 )
 def test_batch_holds_nothing_and_needs_a_price_in_usd(
-    unit: Any, models: list[str], estimate: Estimate | None
+    unit: Any, models: list[str] | None, estimate: Estimate | None
 ) -> None:
     assert estimate_of_batch(unit, "some", models, price) == estimate

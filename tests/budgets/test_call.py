@@ -172,6 +172,25 @@ def test_audio_and_video_of_a_request_are_not_estimated_by_their_base64() -> Non
     assert 358 <= call.new_input < 370
 
 
+def test_images_are_estimated_at_their_own_price() -> None:
+    def price_images(call: BilledCall) -> Priced | Unpriced:
+        cost = 100 * call.count("image_output_tokens") + 3 * call.count("image_input_tokens")
+        return Priced(cost_nano_usd=cost, uncached_cost_nano_usd=None, source="test")
+
+    def worst(model: str, limit: int, **spoken: Any) -> int:
+        given = SpokenInput(**spoken)
+        call = Calls().read(interception(), model, b"{}", limit, choices=2, spoken=given)
+        found = estimate(call, "usd", price_images)
+        assert found
+        return found.worst
+
+    drawn: dict[str, Any] = {"is_answered_in_images": True, "image_tokens": 1_000}
+    assert worst("gpt-5", 9_000) == 0
+    assert worst("gpt-x", 9_000, **drawn) == 2 * 9_000 * 100 + 1_000 * 3
+    assert worst("gemini-3-pro-image", 9_000) == 2 * 8_000 * 100, "the rest is text"
+    assert worst("gemini-3-pro-image", 1_000) == 2 * 1_000 * 100
+
+
 def test_audio_of_a_model_without_prices_for_audio_or_caches_costs_as_much_as_text() -> None:
     def only_audio(call: BilledCall) -> Priced | Unpriced:
         if call.cache_read_input_tokens:

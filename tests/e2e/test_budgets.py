@@ -72,6 +72,13 @@ batch = "allow"
 credentials = ["byok", "centralized"]
 
 [[budgets]]
+name = "of a model"
+actors = ["model-*"]
+models = ["dear-*"]
+usd = 1
+credentials = ["byok", "centralized"]
+
+[[budgets]]
 name = "batches"
 actors = ["batch-*"]
 tokens = 1_000_000
@@ -234,6 +241,60 @@ def test_unread_call_that_costs_money_is_refused_under_a_hard_budget(
     assert [request.method for request in standin.requests] == ["GET"]
 
 
+FREE_CALLS = [
+    ("/responses/resp_1/cancel", b"", True),
+    ("/responses/resp_1/cancel", b"{}", True),
+    ("/responses/resp_1/cancel", b'{"input":"x"}', False),
+    ("/conversations", b'{"items":[],"metadata":{}}', True),
+    ("/conversations", b'{"inputs":"x","agent_id":"a"}', False),  # of Mistral
+    ("/conversations", b"[]", False),
+    ("/conversations/conv_1/items", b'{"items":[]}', True),
+    ("/vector_stores/vs_1/file_batches/b_1/cancel", b"", True),
+    ("/vector_stores/vs_1/search", b'{"query":"x"}', False),
+    ("/chat/completions", b"", False),
+]
+
+
+@pytest.mark.parametrize(("path", "content", "is_free"), FREE_CALLS)
+def test_unread_call_that_costs_nothing_passes_a_hard_budget(
+    clients: Clients, standin: Server, path: str, content: bytes, is_free: bool
+) -> None:
+    headers = CHAT.headers | {"X-AIBridge-Actor": "small-free"}
+    with clients.http(FORWARD) as http:
+        url = clients.url(FORWARD, "openai", path)
+        response = http.post(url, headers=headers, content=content)
+    assert ("budget 'small' cannot count" in response.text) is not is_free
+    assert len(standin.requests) == is_free
+
+
+DEAR = [
+    ("/batches", b'{"input_file_id":"file-1"}'),
+    ("/chat/completions", b'{"model":"dear-1","model":"cheap","messages":[]}'),
+    ("/chat/completions", b'{"model":"cheap","models":["dear-1"],"messages":[]}'),
+    ("/chat/completions?model=dear-1", b'{"model":"cheap","messages":[]}'),
+    ("/images/generations", b'{"prompt":"a hat","n":1}'),
+]
+
+
+@pytest.mark.parametrize(("path", "content"), DEAR)
+def test_spent_budget_of_a_model_refuses_what_may_be_served_by_it(
+    clients: Clients, standin: Server, path: str, content: bytes
+) -> None:
+    actor = f"model-{path}"
+    dear = b'{"model":"dear-1","max_tokens":2000,"messages":[{"role":"user","content":"x"}]}'
+    while post(clients, FORWARD, CHAT, actor, dear).status_code == 200:
+        pass
+    standin.requests.clear()
+    headers = CHAT.headers | {"X-AIBridge-Actor": actor}
+    with clients.http(FORWARD) as http:
+        url = clients.url(FORWARD, "openai", path)
+        refused = http.post(url, headers=headers, content=content)
+    assert refused.status_code == 400, refused.text
+    assert "budget 'of a model' " in refused.text
+    assert standin.requests == []
+    assert post(clients, FORWARD, CHAT, actor).status_code == 200, "another model"
+
+
 def test_websocket_whose_messages_are_not_read_is_refused_under_a_hard_budget(
     clients: Clients, standin: Server
 ) -> None:
@@ -283,12 +344,12 @@ def test_batch_of_a_model_without_a_price_is_refused_by_a_budget_in_usd(
     }
     statuses = {}
     with clients.http(FORWARD) as http:
-        for model in ("batched", "unbatched"):
-            one = {"custom_id": "a", "params": {"model": model, "max_tokens": 9, "messages": []}}
+        for named in ('"model":"batched"', '"model":"unbatched"', '"model":"x","model":"batched"'):
+            one = f'{{"custom_id":"a","params":{{{named},"max_tokens":9,"messages":[]}}}}'
             url = clients.url(FORWARD, "anthropic", "/v1/messages/batches")
-            response = http.post(url, headers=headers, json={"requests": [one]})
-            statuses[model] = response.status_code
-    assert statuses == {"batched": 200, "unbatched": 400}
+            response = http.post(url, headers=headers, content=f'{{"requests":[{one}]}}')
+            statuses[named] = response.status_code
+    assert list(statuses.values()) == [200, 400, 400]
 
 
 def test_commands_show_reset_and_rebuild_budgets(proxy: Proxy, clients: Clients) -> None:

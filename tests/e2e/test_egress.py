@@ -60,6 +60,7 @@ NAMES = {
     "public.test": [["2606:4700::1111", "8.8.8.8"]],
     "here.test": [["::1", "127.0.0.1"]],
     "nowhere.test": [[]],
+    "lost.test": [[]],
     # Harmless when it is checked, and another when it is connected to.
     "rebind.test": [["127.0.0.1"], ["127.0.0.2"]],
     "unsteady.test": [[], ["127.0.0.1"]],
@@ -213,6 +214,15 @@ def test_tunnel_to_an_unresolvable_name_is_answered_with_502(proxy: Proxy, host:
     head, body = ask_for_tunnel(proxy.forward_port, f"{host}:443")
     assert head.startswith(("HTTP/1.1 502 ", "HTTP/1.1 400 "))  # mitmproxy itself refuses some
     assert host in body or "400" in head
+
+
+def test_unresolvable_name_is_named_to_the_client_and_logged_once(proxy: Proxy) -> None:
+    mark = len(proxy.log)
+    for _ in range(2):
+        head, _ = ask_for_tunnel(proxy.forward_port, "lost.test:443")
+        assert head.startswith("HTTP/1.1 502 Host name cannot be resolved by the proxy\r\n")
+    logged = [line for line in proxy.log[mark:] if "lost.test cannot be resolved" in line]
+    assert ["logged once per host" in line for line in logged] == [True]
 
 
 def test_refused_host_is_logged_once(proxy: Proxy) -> None:

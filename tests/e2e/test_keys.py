@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import pytest
@@ -21,6 +21,7 @@ from standin import (
     Response,
     Server,
     ServerThread,
+    Unprocessed,
 )
 from standin.provider import Answer
 
@@ -407,6 +408,43 @@ def test_burst_of_529_is_retried_with_the_same_key_and_bytes(
     assert [attempt["http_status"] for attempt in row["metadata"]["attempts"]] == [529, 503]
     assert row["credential_hint"] == HINTS[key]
     assert len(usages) == 1
+
+
+@pytest.mark.parametrize("by", ["REFUSED_STREAM", "GOAWAY"])
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [(FORWARD_H2, ""), (REVERSE_H2, ""), (REVERSE_H2, "elsewhere")],
+    ids=["forward", "reverse", "without-retries"],
+)
+def test_request_that_an_http2_provider_did_not_process_is_sent_again(
+    clients: Clients,
+    scripted: Scripted,
+    proxy: Proxy,
+    way: Way,
+    by: Literal["REFUSED_STREAM", "GOAWAY"],
+    name: str,
+) -> None:
+    scripted.failures[OWN] = [Unprocessed(by)]
+    answer = ask(clients, way, MESSAGES, name, stream=True, x_api_key=OWN)
+    assert answer.status == 200
+    assert scripted.bodies() == [answer.body] * 2
+    row, usages = latest(proxy)
+    assert (row["status"], len(usages)) == ("completed", 1)
+    [attempt] = row["metadata"]["attempts"]
+    assert (attempt["http_status"], attempt["failure"]) == (None, "unprocessed")
+
+
+@pytest.mark.parametrize("by", ["REFUSED_STREAM", "GOAWAY"])
+def test_request_that_a_provider_never_processes_fails_without_retries(
+    clients: Clients, scripted: Scripted, proxy: Proxy, by: Literal["REFUSED_STREAM", "GOAWAY"]
+) -> None:
+    scripted.failures[OWN] = [Unprocessed(by) for _ in range(3)]
+    answer = ask(clients, REVERSE_H2, CHAT, "elsewhere", authorization=f"Bearer {OWN}")
+    assert answer.status == 502
+    assert b"before it processed the request" in answer.raw
+    assert len(scripted.seen) == 2
+    row, usages = latest(proxy)
+    assert (row["status"], row["error_type"], usages) == ("failed", "upstream_error", [])
 
 
 def test_retried_request_is_charged_once_and_leaves_no_hold(

@@ -56,6 +56,52 @@ def test_repeated_field_stays_repeated_so_that_policies_see_it() -> None:
     )
 
 
+def net_part(name: str, value: bytes, more: str = "", kind: str = "") -> bytes:
+    """Return a part as .NET writes it: the type first, and names without quotes."""
+    head = f"Content-Type: {kind}\r\n" if kind else ""
+    return f"--b\r\n{head}Content-Disposition: form-data; name={name}{more}\r\n\r\n".encode() + (
+        value + b"\r\n"
+    )
+
+
+PLAIN = "text/plain; charset="
+
+
+@pytest.mark.parametrize(
+    ("client", "content_type", "body"),
+    [
+        (
+            ".NET",
+            'multipart/form-data; boundary="b"',
+            form(
+                net_part("file", b"\xff\x00", "; filename=a.mp3; filename*=utf-8''a.mp3"),
+                net_part("model", b"whisper-1", kind=PLAIN + "utf-8"),
+            ),
+        ),
+        ("Spring", "multipart/form-data;charset=UTF-8;boundary=b", form(AUDIO, MODEL)),
+        ("Apache's client", "multipart/form-data; boundary=b; charset=UTF-8", form(AUDIO, MODEL)),
+        (
+            "Apache's client, strict",
+            TYPE,
+            form(
+                AUDIO,
+                part(
+                    "model",
+                    b"whisper-1",
+                    head=f"Content-Type: {PLAIN}ISO-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n",
+                ),
+            ),
+        ),
+        ("Ruby", TYPE, form(AUDIO, MODEL) + b"\r\n"),
+    ],
+)
+def test_forms_of_other_languages_are_read(client: str, content_type: str, body: bytes) -> None:
+    found = fields(body, content_type)
+    assert (found["model"], found["file"]["filename"]) == ("whisper-1", "a.mp3"), client
+    changed = with_fields(content_type, body, {"model": "o"})
+    assert changed == body.replace(b"whisper-1", b"o")
+
+
 @pytest.mark.parametrize(
     ("case", "body"),
     {
@@ -75,6 +121,12 @@ def test_repeated_field_stays_repeated_so_that_policies_see_it() -> None:
         "another charset": form(
             part("a", b"o3", head="Content-Type: text/plain;charset=utf-7\r\n")
         ),
+        "a charset in which the text may be another": form(
+            part("model", b"\xc3\xa4", head="Content-Type: text/plain; charset=iso-8859-1\r\n")
+        ),
+        "two names": form(net_part("model; name=x", b"o3")),
+        "a name with a blank": form(net_part("a model", b"o3")),
+        "more after the end": form(MODEL) + b"\r\n\r\n",
         "base64": form(part("a", b"bzM=", head="Content-Transfer-Encoding: base64\r\n")),
         "no UTF-8": form(part("model", b"\xff")),
         "a long text": form(part("model", b"x" * 300_000)),

@@ -13,16 +13,18 @@ from mitmproxy.connection import Server as ServerConnection
 from mitmproxy.http import Request
 from mitmproxy.proxy import commands, context, events
 from mitmproxy.proxy.layers.http import (
+    ErrorCode,
     GetHttpConnection,
     Http2Server,
     ReceiveHttp,
     RequestHeaders,
+    RequestProtocolError,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
 
-from aibridge_addon.relay.http2_goaway import LeavableHttp2Client, use_in_mitmproxy
+from aibridge_addon.relay.http2_goaway import LeavableHttp2Client, is_unprocessed, use_in_mitmproxy
 
 use_in_mitmproxy()
 
@@ -110,8 +112,36 @@ def test_streams_that_the_provider_did_not_process_fail(upstream: Upstream) -> N
     upstream.request(13)
     upstream.leave(1)
     assert upstream.seen(ResponseProtocolError) == [13]
+    assert is_unprocessed(upstream.events[-1].message)
     upstream.respond(1)
     assert upstream.seen(ResponseEndOfMessage) == [11]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(ErrorCodes.REFUSED_STREAM, True), (ErrorCodes.INTERNAL_ERROR, False)],
+    ids=str,
+)
+def test_refused_stream_was_not_processed(
+    upstream: Upstream, error: ErrorCodes, *, expected: bool
+) -> None:
+    upstream.request(11)
+    upstream.request(13)
+    upstream.provider.reset_stream(3, error)
+    upstream.send()
+    assert upstream.seen(ResponseProtocolError) == [13]
+    assert is_unprocessed(upstream.events[-1].message) == expected
+    upstream.respond(1)
+    assert upstream.seen(ResponseEndOfMessage) == [11]
+
+
+def test_stream_that_is_refused_after_its_head_was_processed(upstream: Upstream) -> None:
+    upstream.request(11)
+    upstream.provider.send_headers(1, HEAD)
+    upstream.provider.reset_stream(1, ErrorCodes.REFUSED_STREAM)
+    upstream.send()
+    assert upstream.seen(ResponseProtocolError) == [11]
+    assert not is_unprocessed(upstream.events[-1].message)
 
 
 def test_queued_and_later_requests_fail_and_are_not_sent(upstream: Upstream) -> None:
@@ -125,6 +155,14 @@ def test_queued_and_later_requests_fail_and_are_not_sent(upstream: Upstream) -> 
     upstream.respond(1)
     assert upstream.seen(ResponseEndOfMessage) == [11]
     assert upstream.provider.highest_inbound_stream_id == 1
+
+
+def test_stream_that_the_proxy_cancels_is_not_reported_again(upstream: Upstream) -> None:
+    upstream.request(11)
+    upstream.leave(2**31 - 1)
+    upstream.handle(RequestProtocolError(11, "silent", ErrorCode.GENERIC_SERVER_ERROR))
+    assert upstream.is_closed
+    assert upstream.seen(ResponseProtocolError) == []
 
 
 def test_connection_that_is_left_takes_no_further_request(upstream: Upstream) -> None:

@@ -67,6 +67,8 @@ class Failure:
     """Seconds until the provider accepts the next request, if it states them."""
     of_organization: bool = False
     """True if the limit is one of the key's organization."""
+    is_unprocessed: bool = False
+    """True if the provider says that it has not begun to process the request."""
 
     @property
     def reason(self) -> str:

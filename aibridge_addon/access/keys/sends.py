@@ -80,6 +80,7 @@ class SendPlan:
         self._sends = 1
         """Sends that met an overloaded or unreachable provider, and the first."""
         self._has_moved = False
+        self._was_unprocessed = False
 
     def after(self, failure: Failure, *, has_other_key: bool, can_fall_back: bool) -> Step | None:
         """Return the next send; None to pass the failure on.
@@ -89,6 +90,9 @@ class SendPlan:
             has_other_key: True if the pool has a key that was not tried and may be used.
             can_fall_back: True if another instance takes the request after such a failure.
         """
+        if failure.is_unprocessed and not self._was_unprocessed:
+            self._was_unprocessed = True  # only once: the provider may refuse everything
+            return Step(to="same_key")
         if has_other_key and self._may_change_key(failure):
             return Step(to="other_key")
         if (pause := self._pause(failure)) is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aibridge_addon.access.asked import Asked, Refusal
 from aibridge_addon.access.limits.breaker import Breaker, Outcome, State, outcome_of
-from aibridge_addon.facts import InterceptionEnded, ResponseBegan, SendFailed, Status
+from aibridge_addon.facts import UNPROCESSED, InterceptionEnded, ResponseBegan, SendFailed, Status
 
 _MOST_MODELS = 500
 _OTHER = "other"
@@ -83,7 +83,8 @@ class CircuitBreakers:
         return asked.interception is not None and asked.interception.id in self._waiting
 
     def _on_response(self, fact: ResponseBegan | SendFailed) -> None:
-        outcome = outcome_of(fact.http_status)
+        is_unprocessed = isinstance(fact, SendFailed) and fact.failure == UNPROCESSED
+        outcome: Outcome = "neutral" if is_unprocessed else outcome_of(fact.http_status)
         self._report(fact.interception.id, outcome, fact.retry_after)
 
     def _on_end(self, fact: InterceptionEnded) -> None:

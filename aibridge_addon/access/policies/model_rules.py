@@ -29,7 +29,7 @@ class ModelRules:
         try:
             named = dict.fromkeys(models_of(asked))
         except UnclearError as error:
-            if not self._rules.applied_to(asked).restrict_models:
+            if not self._rules.applied_to(replace(asked, model=None)).restrict_models:
                 return None
             return _refusal(f"this proxy allows some models only; this request {error}.")
         if asked.model is not None:

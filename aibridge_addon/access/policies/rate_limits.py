@@ -66,7 +66,7 @@ class RateLimits:
 
     @limits.setter
     def limits(self, limits: tuple[Limit, ...]) -> None:
-        self._matching = MatchingRules(limits)
+        self._matching = MatchingRules(limits, by_every_model=True)
         self._last = None
         self._has_queues = any(limit.queue for limit in limits)
         self._counts_output = any("output_tokens" in limit.rates for limit in limits)

@@ -17,7 +17,8 @@ class UnreadCalls:
 
     def __init__(self, rules: Sequence[BudgetRule]) -> None:
         self._rules = MatchingRules(
-            rule for rule in rules if rule.budget.refuses and rule.budget.unread == "refuse"
+            (rule for rule in rules if rule.budget.refuses and rule.budget.unread == "refuse"),
+            by_every_model=True,
         )
 
     def check(self, asked: Asked) -> Refusal | None:

@@ -6,8 +6,8 @@ which report no usage.
 
 from collections.abc import Iterable, Mapping
 
-from aibridge_addon.facts import RequestFacts, ResponseFacts
-from aibridge_addon.formats.audio import BYTES_PER_SECOND
+from aibridge_addon.facts import RequestFacts, ResponseFacts, SpokenInput
+from aibridge_addon.formats.audio import BYTES_PER_SECOND, OPENAI_TOKENS
 from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.form_fields import flag
@@ -42,6 +42,11 @@ class OpenAITranscriptions(OpenAIFormat):
         """Return the probable length of the audio, by the size of its file."""
         size = count(mapping(member(members, "file")).get("bytes")) or 0
         return {"input_audio_seconds": size // BYTES_PER_SECOND}
+
+    def spoken_input(self, members: Members) -> SpokenInput:
+        """Return the audio, for models whose audio is billed by tokens."""
+        seconds = self.units(members)["input_audio_seconds"]
+        return SpokenInput(audio_tokens=seconds * OPENAI_TOKENS)
 
     def reader(self) -> "TranscriptReader":
         """Return a new reader for one streamed transcript."""

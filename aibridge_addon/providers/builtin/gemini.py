@@ -9,7 +9,15 @@ from aibridge_addon.formats import (
 from aibridge_addon.formats.gemini import caches, embeddings, predictions
 from aibridge_addon.providers.builtin.openai import ROUTES
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate, below
+from aibridge_addon.providers.types import (
+    NO_MEMBERS,
+    POST,
+    READ,
+    STORED,
+    ProviderType,
+    RouteTemplate,
+    below,
+)
 
 _CHANGED = STORED | {"PATCH"}
 _FORMATS_OF_VERBS = {
@@ -64,7 +72,7 @@ TYPE = ProviderType(
         RouteTemplate(
             path="/{version}/interactions", methods=POST, api=gemini_interactions.FORMAT.name
         ),
-        RouteTemplate(path="/{version}/interactions/*", methods=STORED),
+        RouteTemplate(path="/{version}/interactions/*", methods=STORED, free_members=NO_MEMBERS),
         *(
             RouteTemplate(
                 path=f"/ws/google.ai.generativelanguage.{{version}}.GenerativeService.{verb}",

@@ -14,7 +14,14 @@ from aibridge_addon.formats import (
 )
 from aibridge_addon.formats.openai_responses import compact as openai_responses_compact
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate
+from aibridge_addon.providers.types import (
+    NO_MEMBERS,
+    POST,
+    READ,
+    STORED,
+    ProviderType,
+    RouteTemplate,
+)
 
 _POSTED = {
     "/chat/completions": openai_chat.FORMAT,
@@ -39,6 +46,9 @@ _POSTED = {
 }
 """Wire formats of the model calls, by their paths."""
 
+_OF_CONVERSATIONS = frozenset({"items", "metadata"})
+"""Members of OpenAI's conversations, which are stored only; those of Mistral call a model."""
+
 ROUTES = (
     *(
         RouteTemplate(path=path, methods=POST, api=wire_format.name)
@@ -53,12 +63,12 @@ ROUTES = (
     RouteTemplate(
         path="/responses/input_tokens", methods=POST, counts_for=openai_responses.FORMAT.name
     ),
-    RouteTemplate(path="/responses/*", methods=STORED),
-    RouteTemplate(path="/agent/*", methods=STORED),
+    RouteTemplate(path="/responses/*", methods=STORED, free_members=NO_MEMBERS),
+    RouteTemplate(path="/agent/*", methods=STORED, free_members=NO_MEMBERS),
     RouteTemplate(path="/models", methods=READ),
     RouteTemplate(path="/models/*", methods=READ),
-    RouteTemplate(path="/conversations", methods=STORED),
-    RouteTemplate(path="/conversations/*", methods=STORED),
+    RouteTemplate(path="/conversations", methods=STORED, free_members=_OF_CONVERSATIONS),
+    RouteTemplate(path="/conversations/*", methods=STORED, free_members=_OF_CONVERSATIONS),
     RouteTemplate(path="/batches", methods=POST | READ, api=openai_batches.FORMAT.name),
     RouteTemplate(path="/batches/*", methods=POST | {"GET"}, names_models=False),
     RouteTemplate(path="/realtime", methods=frozenset({"GET"}), socket=openai_realtime.FORMAT.name),
@@ -66,13 +76,13 @@ ROUTES = (
     RouteTemplate(path="/realtime/sessions", methods=POST, creates_keys=True),
     RouteTemplate(path="/realtime/transcription_sessions", methods=POST, creates_keys=True),
     RouteTemplate(path="/realtime/calls", methods=POST),
-    RouteTemplate(path="/realtime/calls/*", methods=POST),
+    RouteTemplate(path="/realtime/calls/*", methods=POST, free_members=NO_MEMBERS),
     RouteTemplate(path="/files", methods=POST | READ, names_models=False),
     RouteTemplate(path="/files/*", methods=READ | {"DELETE"}, names_models=False),
     RouteTemplate(path="/uploads", methods=POST, names_models=False),
     RouteTemplate(path="/uploads/*", methods=POST, names_models=False),
     RouteTemplate(path="/vector_stores", methods=POST | READ),
-    RouteTemplate(path="/vector_stores/*", methods=STORED),
+    RouteTemplate(path="/vector_stores/*", methods=STORED, free_members=NO_MEMBERS),
 )
 """Routes below the base URL."""
 

@@ -12,7 +12,15 @@ from aibridge_addon.providers.builtin.anthropic import MESSAGES_ROUTES
 from aibridge_addon.providers.builtin.gemini import model_routes
 from aibridge_addon.providers.builtin.openai import ROUTES
 from aibridge_addon.providers.instance import Provider
-from aibridge_addon.providers.types import POST, READ, STORED, ProviderType, RouteTemplate, below
+from aibridge_addon.providers.types import (
+    NO_MEMBERS,
+    POST,
+    READ,
+    STORED,
+    ProviderType,
+    RouteTemplate,
+    below,
+)
 
 _PROJECT = "/{version}/projects/{project}/locations/{location}"
 _GOOGLE = "/publishers/google/models/{model}"
@@ -52,7 +60,7 @@ TYPE = ProviderType(
         RouteTemplate(
             path=f"{_PROJECT}/interactions", methods=POST, api=gemini_interactions.FORMAT.name
         ),
-        RouteTemplate(path=f"{_PROJECT}/interactions/*", methods=STORED),
+        RouteTemplate(path=f"{_PROJECT}/interactions/*", methods=STORED, free_members=NO_MEMBERS),
         RouteTemplate(
             path="/ws/google.cloud.aiplatform.{version}.LlmBidiService/BidiGenerateContent",
             methods=frozenset({"GET"}),

@@ -1,5 +1,7 @@
 """Sends of a request: which failures are followed by which send, and the budgets of both."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Exhausted(RetryShare):
+    def take(self, now: float) -> bool:
+        return False
 
 
 def failed(kind: FailureKind, seconds: float | None = None) -> Failure:
@@ -51,6 +58,16 @@ def test_429_without_a_hint_tries_one_other_key() -> None:
     made = plan()
     assert after(made, failed("request_rate"), other=True) == Step(to="other_key")
     assert after(made, failed("request_rate"), other=True) is None
+
+
+def test_request_that_was_not_processed_is_sent_again_once_without_any_rule() -> None:
+    unprocessed = replace(failed("overload"), is_unprocessed=True)
+    made = plan(sends=1, share=Exhausted())
+    assert after(made, unprocessed) == Step(to="same_key")
+    assert after(made, unprocessed) is None
+    made = plan(sends=2)
+    steps = [after(made, unprocessed) for _ in range(3)]
+    assert steps == [Step(to="same_key"), Step(to="same_key", pause=0.5), None]
 
 
 def test_overload_is_retried_with_the_same_key_after_growing_pauses() -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from aibridge_addon.access.policies import Asked, CircuitBreakers, Refusal, admit_or_refuse
-from aibridge_addon.facts import ResponseBegan, SendFailed, Status
+from aibridge_addon.facts import UNPROCESSED, ResponseBegan, SendFailed, Status
 
 from .test_rate_limits import Clock, asked_by, ended
 
@@ -90,6 +90,23 @@ def test_number_of_breakers_is_bounded() -> None:
     for number in range(1_000):
         provider.ask(200, model=f"model-{number}")
     assert len(provider.policy._breakers) <= 501
+
+
+def test_requests_that_a_provider_did_not_process_leave_the_breaker_closed() -> None:
+    provider = Provider()
+    asked = request()
+    assert asked.interception
+    for number in range(10):
+        assert admit_or_refuse([provider.policy], asked) is None, number
+        provider.publish(
+            SendFailed(
+                interception=asked.interception,
+                http_status=None,
+                failure=UNPROCESSED,
+                to="same_key",
+                retry_after=None,
+            )
+        )
 
 
 def test_failed_send_counts_and_its_retry_is_admitted_again() -> None:

@@ -41,6 +41,14 @@ def test_model_outside_of_the_allowed_ones_is_refused() -> None:
     assert message == "aibridge: the model 'claude-opus-5' is not allowed for alice."
 
 
+def test_rule_for_a_model_denies_a_request_that_names_it_twice() -> None:
+    denied = rule(selection=Selection(models=("big",)), deny=("*",))
+    body = b'{"model": "big", "model": "small"}'
+    twice = dataclasses.replace(asked_by("alice", body=body), model="small")
+    assert refused(twice, denied)
+    assert refused(asked("small"), denied) is None
+
+
 def test_denied_model_is_refused_even_if_another_rule_allows_it() -> None:
     rules = rule(allow=("claude-*",)), rule(deny=("*-opus-*",))
     assert refused(asked("claude-haiku-4-5"), *rules) is None

@@ -189,6 +189,17 @@ def test_limit_for_a_model_counts_a_batch_that_names_it() -> None:
     assert limited.ask(batch[1]) is not None
 
 
+def test_limit_for_a_model_counts_requests_that_name_it_beside_another() -> None:
+    limited = Limited(limit(select=Selection(models=("big",)), requests_per_minute=1))
+    body = b'{"model": "small", "models": ["big"]}'
+    asked = [
+        dataclasses.replace(asked_by("alice", body=body), model="small"),
+        dataclasses.replace(asked_by("alice", body=b'{"model": "small"}'), model="small"),
+        dataclasses.replace(asked_by("alice", body=body), model="small"),
+    ]
+    assert [limited.ask(each) is None for each in asked] == [True, True, False]
+
+
 def test_refused_request_consumes_nothing_of_any_limit() -> None:
     limited = Limited(
         limit("all", per="total", requests_per_minute=3), limit("slots", open_requests=1)
