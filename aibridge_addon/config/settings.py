@@ -111,6 +111,19 @@ class Settings:
     otel_content: bool
 
     @property
+    def has_rules(self) -> bool:
+        """True if there are rules beside access tokens that refuse requests."""
+        return bool(
+            any(rule.budget.refuses for rule in self.budgets)
+            or any(rule.allow or rule.deny for rule in self.model_rules)
+            or self.limits
+            or self.guardrails.policies
+            or self.revoked_actors
+            or self.require_actor
+            or self.refuse_unrecorded
+        )
+
+    @property
     def token_rule(self) -> str:
         """The rule `require_token`: issuers of JWTs make authentication necessary too."""
         return "always" if self.jwt_issuers and self.require_token == "auto" else self.require_token  # noqa: S105

@@ -17,14 +17,14 @@ from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.counted import CountedExchange
-from aibridge_addon.exchange.error_responses import error_format_of_provider, shaped_error
+from aibridge_addon.exchange.error_responses import error_format_of_provider
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.fallbacks import Fallbacks
 from aibridge_addon.exchange.head import RoutedHead
 from aibridge_addon.exchange.interception_start import InterceptionStart, start_interception
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.passing import CountUsage, PassingExchange
-from aibridge_addon.exchange.policy_check import PolicyCheck
+from aibridge_addon.exchange.policy_check import NOT_DECIDED, PolicyCheck
 from aibridge_addon.exchange.read_request import ReadRequest
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
@@ -39,8 +39,6 @@ from aibridge_addon.relay.further_send import OriginalRequest
 from aibridge_addon.relay.upgrades import is_websocket
 
 logger = logging.getLogger(__name__)
-
-_NOT_ADMITTED = "aibridge: internal error while checking this request; see the log of the proxy."
 
 
 class _Contents(NamedTuple):
@@ -78,6 +76,11 @@ class Intake:
         self._count_usage = count_usage
         self._commit = commit
 
+    @property
+    def must_decide(self) -> bool:
+        """True if no request may pass without a decision of the policies."""
+        return self._policies.must_decide
+
     async def accept(self, head: RoutedHead) -> Exchange:
         """Return the exchange of a request; it is refused if the flow has a response then."""
         request = head.request
@@ -89,9 +92,14 @@ class Intake:
                 request.flow.metadata.get("aibridge_interception_id", "none"),
             )
             wire_format = error_format_of_provider(request.route.provider)
-            if not head.admission.is_unrestricted and request.flow.response is None:
-                request.flow.response = shaped_error(wire_format, 400, _NOT_ADMITTED)
+            may_pass = head.admission.is_unrestricted and not self.must_decide
+            if not may_pass and request.flow.response is None:
+                self._policies.refuse(request, wire_format, NOT_DECIDED)
             return PassingExchange(request, wire_format, count_usage=self._count_usage)
+
+    def refuse(self, exchange: Exchange) -> None:
+        """Refuse a request that a bug of ours has left unedited."""
+        self._policies.refuse(exchange.request, exchange.wire_format, NOT_DECIDED)
 
     def _sender(self, head: RoutedHead) -> Sender:
         admission = head.admission

@@ -19,6 +19,13 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.relay.upgrades import is_websocket
 
+NOT_DECIDED = Refusal(
+    status=400,
+    reason="internal_error",
+    message="aibridge: internal error while checking this request; see the log of the proxy.",
+)
+"""Refusal where a bug of ours would let a request pass that a rule might refuse."""
+
 
 def is_reverse(flow: http.HTTPFlow) -> bool:
     """Return True if a request was sent to the reverse proxy."""
@@ -32,6 +39,7 @@ class PolicyCheck:
         self, settings: Settings, policies: PolicySet, live: LiveRequests, metrics: Metrics
     ) -> None:
         self.decide = policies.decide
+        self.must_decide = policies.must_decide
         self.count_begun_upstream = policies.count
         self.find_spent_budget = policies.find_spent_budget
         self._live = live

@@ -16,6 +16,7 @@ from aibridge_addon.access.policies import (
     admit,
     admit_or_refuse,
     find_refusal,
+    is_registered,
     ordered_policies,
 )
 from aibridge_addon.access.policies.circuit_breaker import OnTrip
@@ -41,6 +42,8 @@ class PolicySet:
     """
 
     browser_origin: BrowserOrigin
+    must_decide: bool
+    """True if a rule of the operator could refuse a request, so that none may pass undecided."""
     _policies: tuple[Policy, ...]
     _changing: tuple[Policy, ...]
     """Policies whose verdict may change from one moment to the next."""
@@ -109,6 +112,7 @@ class PolicySet:
                 find_key_pool=self._find_key_pool,
             )
         )
+        self.must_decide = settings.has_rules or any(map(is_registered, self._policies))
         self._changing = tuple(p for p in self._policies if not getattr(p, "is_constant", False))
         self._counting = tuple(p for p in self._policies if hasattr(p, "admit"))
 

@@ -53,7 +53,7 @@ class Reception:
         try:
             head = self.heads.read(flow, await self._admission.admit(flow))
         except Exception:
-            if self._admission.requires_token:
+            if self._admission.requires_token or self._intake.must_decide:
                 flow.kill()  # unlike elsewhere, a bug of ours must not let anybody pass
             raise
         self._live.put_head(flow, head)
@@ -70,14 +70,22 @@ class Reception:
             return
         exchange = await self._intake.accept(head)
         self._live.put(exchange)  # it puts the secrets back
+        try:
+            await self._edit(exchange)
+        except Exception:
+            if self._intake.must_decide:  # it was decided about as it would have been edited
+                self._intake.refuse(exchange)
+            raise
+        seconds = time.perf_counter() - start
+        self._metrics.time(ADDED_LATENCY, "request", seconds=seconds)
+
+    async def _edit(self, exchange: Exchange) -> None:
         for edit in self._edits:
-            if flow.response is None:
+            if exchange.flow.response is None:
                 edited = await edit(exchange)
                 if edited is not exchange:
                     exchange = edited
                     self._live.put(exchange)
-        seconds = time.perf_counter() - start
-        self._metrics.time(ADDED_LATENCY, "request", seconds=seconds)
 
     def answer_error(self, flow: http.HTTPFlow, message: str, limit: str) -> None:
         """Answer a request without an exchange: to another host, or incomplete."""

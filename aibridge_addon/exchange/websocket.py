@@ -64,13 +64,13 @@ class WebSocketExchange(Exchange):
     async def _pass(self, message: websocket.WebSocketMessage) -> None:
         if message.injected and not message.from_client:
             return  # ours, or another addon's, and of no response of the provider
-        if message.from_client:
-            await self._refresh()
-            await self._decide(message.content)
-        if self._is_interrupted:
-            message.drop()
-            return
         try:
+            if message.from_client:
+                await self._refresh()
+                await self._decide(message.content)
+            if self._is_interrupted:
+                message.drop()
+                return
             has_ended = self._conversation.on_message(
                 message.content, from_client=message.from_client
             )

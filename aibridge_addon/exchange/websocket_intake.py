@@ -1,5 +1,6 @@
 """Opens WebSockets: judges the handshake, and later each message of the client."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from aibridge_addon.exchange.gemini_live import LiveConversation
 from aibridge_addon.exchange.interception_start import InterceptionStart, start_interception
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.model_edits import ModelEdits
-from aibridge_addon.exchange.policy_check import PolicyCheck, is_reverse
+from aibridge_addon.exchange.policy_check import NOT_DECIDED, PolicyCheck, is_reverse
 from aibridge_addon.exchange.realtime import RealtimeConversation
 from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
 from aibridge_addon.exchange.responses_websocket import ResponsesConversation
@@ -32,6 +33,8 @@ from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.interception import InterceptionRecord
 from aibridge_addon.providers import identity
 from aibridge_addon.raw_json import body
+
+logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 """Time between two looks at the budgets while a person speaks."""
@@ -138,7 +141,21 @@ class _SocketRequests:
         return self._spoken
 
     async def decide(self, message: bytes) -> None:
-        """Ask the policies and budgets about a message; `begin` or `check` apply the decision."""
+        """Ask the policies and budgets about a message; `begin` or `check` apply the decision.
+
+        Raises:
+            RefusedError: a bug of ours prevents a decision, and a rule might refuse the message.
+        """
+        try:
+            await self._decide(message)
+        except Exception:
+            if not self.policies.must_decide:
+                raise
+            logger.exception("aibridge: internal error: a message is not decided about")
+            self.policies.count(self.request, NOT_DECIDED.reason)
+            raise refused_message(FORMATS[self.api], NOT_DECIDED) from None
+
+    async def _decide(self, message: bytes) -> None:
         spoken = self._spoken
         request = read_message(message, spoken.is_request)
         if request is not None and spoken.is_request(request):

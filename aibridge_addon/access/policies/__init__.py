@@ -38,6 +38,7 @@ __all__ = [
     "admit",
     "admit_or_refuse",
     "find_refusal",
+    "is_registered",
     "ordered_policies",
     "register",
 ]
@@ -103,6 +104,11 @@ def ordered_policies(context: PolicyContext) -> tuple[Policy, ...]:
     built_in = [policy for factory in _FACTORIES if (policy := factory(context))]
     registered = [policy for factory in _REGISTERED if (policy := factory(context))]
     return (*built_in, *map(_Guarded, registered))
+
+
+def is_registered(policy: Policy) -> bool:
+    """Return True for a policy from outside of this package."""
+    return isinstance(policy, _Guarded)
 
 
 def find_refusal(policies: Iterable[Policy], asked: Asked) -> Refusal | None:
