@@ -108,7 +108,7 @@ REPORTS: dict[str, tuple[float, Callable[[Reports], object]]] = {
 
 def main() -> None:
     """Make the database and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/million", description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000, help="interceptions to make")
     parser.add_argument("--db", help="database to make, or to measure if it is there")
     parser.add_argument("--keep", action="store_true", help="do not delete the file")

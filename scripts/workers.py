@@ -44,6 +44,7 @@ async def _paced(loaded: Loaded, count: int) -> tuple[float, float]:
 
 async def compare(one: Loaded, many: Loaded, options: argparse.Namespace) -> None:
     """Print the median ratios of all rounds, with the lowest and the highest."""
+    print(f"{options.workers} workers compared with one: medians of {options.rounds} rounds")
     for name, measure, count in (
         ("small JSON", _small, options.requests),
         ("paced streams", _paced, options.streams),
