@@ -117,6 +117,9 @@ class StreamError:
 class Splicer(Protocol):
     """Joins several streamed responses into the client's stream."""
 
+    hides: bool
+    """True once the client's stream differs from the upstream one."""
+
     def feed(self, event: Event, data: JSON) -> bytes:
         """Read an event and its decoded data; return the bytes that the client gets for it."""
 

@@ -139,6 +139,9 @@ class InnerLoop:
         self._first_id = first.response_id
         if first.error or not first.complete:
             return
+        if not splicer.hides and not self._history.sequence:
+            self._end_unchanged(first)
+            return
         turn = splicer.turn()
         while self._must_step(turn):
             async with aclosing(with_pings(self._step(turn), splicer.ping())) as pings:
@@ -162,6 +165,17 @@ class InnerLoop:
             turn = splicer.turn()
         if self.error:
             yield splicer.error(StreamError(message=self.error.message or "", http_status=400))
+        self._start.attempt.succeed()
+
+    def _end_unchanged(self, facts: ResponseFacts) -> None:
+        """End the loop after a response without injected calls, whose turn is not read.
+
+        Without calls of the client, only its text would tell which response it was: a later
+        request looks it up, which costs less than to read each text.
+        """
+        calls = [call.call_id for call in facts.tool_calls if call.call_id and not call.server_side]
+        if calls:
+            self._observer.hid_nothing(run_key(calls, "", ""))
         self._start.attempt.succeed()
 
     async def run_buffered(self, first_body: bytes, first: ResponseFacts) -> bytes | None:

@@ -138,9 +138,10 @@ def test_text_of_a_turn_is_in_order_if_only_some_deltas_are_relayed_unread(api: 
             "content_block": {"type": "text", "text": ""},
         },
     ]
+    unusual = {**TEXT[api], "unusual": {}}
     events = [
         *(beginning if api == "anthropic_messages" else BEGINNINGS[api]),
-        *({**TEXT[api], **more} for more in ({}, {"unusual": {}}, {})),
+        *(TEXT[api], unusual, TEXT[api]),
     ]
     numbered = [
         event_of(json.dumps(event).replace("a piece", f"piece {number} ").encode())

@@ -323,9 +323,20 @@ async def test_response_without_calls_starts_no_loop() -> None:
     client = Client(world)
     assert await client.next() is None
     assert await client.run() == "Hi."
-    _, given = await run_buffered(World(completion("Hi.")))
+    assert world.events == []
+
+
+async def test_response_without_calls_starts_no_loop_when_buffered() -> None:
+    world = World(completion("Hi."))
+    _, given = await run_buffered(world)
     assert given is None
     assert world.events == [("hid nothing", run_key([], "Where?", "Hi."))]
+
+
+async def test_response_with_only_client_calls_starts_no_loop() -> None:
+    world = World(completion("Hi.", OWN))
+    await Client(world).run()
+    assert world.events == [("hid nothing", run_key(["own"], "Where?", "Hi."))]
 
 
 EVENTS = [

@@ -46,7 +46,7 @@ class Splicer:
         self._end: list[tuple[Event, JSON]] = []
         """Events that end the message, held until no response follows, and all later events."""
         self._stop_reason: str | None = None
-        self._hides = False
+        self.hides = False
         """True once a block was hidden; until then, events are relayed unchanged."""
 
     def feed(self, event: Event, data: JSON) -> bytes:
@@ -74,14 +74,14 @@ class Splicer:
 
     def pass_text(self, run: bytes) -> bool:
         """Take a run of text deltas that the client gets unchanged; False: feed each of them."""
-        if self._hides:
+        if self.hides:
             return False
         self._text_runs.add(run)
         return True
 
     def _hold(self, event: Event, data: JSON) -> bytes:
         """Hold an event; return it at once while nothing is hidden."""
-        if not self._hides:
+        if not self.hides:
             return event.raw
         self._end.append((event, data))
         return b""
@@ -96,7 +96,7 @@ class Splicer:
         """Prepare for the next upstream response."""
         self._used.append(self._usage)
         self._first = False
-        self._hides = True
+        self.hides = True
         self._stop_reason = None
         self._index.clear()
         self._blocks.clear()
@@ -129,9 +129,9 @@ class Splicer:
         block = self._blocks[data["index"]] = StreamedBlock(mapping(data.get("content_block")))
         if block.calls(self._names):
             self._index[data["index"]] = None
-            self._hides = True
+            self.hides = True
             return b""
-        index = self._index[data["index"]] = self._next_index if self._hides else data["index"]
+        index = self._index[data["index"]] = self._next_index if self.hides else data["index"]
         self._next_index = max(self._next_index, index + 1)
         return self._renumbered(event, data, index)
 

@@ -32,7 +32,7 @@ class Splicer:
         self._names = names
         self._first = True
         """True during the first upstream response."""
-        self._hides = False
+        self.hides = False
         """True once a block was hidden; until then, frames are relayed unchanged."""
         self._next_index = 0
         """The client's index of its next block, once a block is hidden."""
@@ -78,7 +78,7 @@ class Splicer:
         self._used.append(self._usage)
         self._usage = {}
         self._first = False
-        self._hides = True
+        self.hides = True
         self._stop_reason = None
         self._index.clear()
         self._blocks.clear()
@@ -103,7 +103,7 @@ class Splicer:
 
     def _hold(self, event: Event, data: dict[str, JSON]) -> bytes:
         """Hold a frame; return it at once while nothing is hidden."""
-        if not self._hides:
+        if not self.hides:
             return event.raw
         self._end.append((event, data))
         return b""
@@ -127,9 +127,9 @@ class Splicer:
     def _placed(self, given: int, start: dict[str, JSON]) -> int | None:
         """Return the client's index of a block that begins; None if it is hidden."""
         if is_call_of(start, self._names):
-            self._hides = True
+            self.hides = True
             return None
-        index = self._next_index if self._hides else given
+        index = self._next_index if self.hides else given
         self._next_index = max(self._next_index, index + 1)
         return index
 

@@ -61,7 +61,7 @@ class Splicer:
         self._usage: dict[str, JSON] = {}
         self._used: list[dict[str, JSON]] = []
         """Usage of the earlier responses."""
-        self._hides = False
+        self.hides = False
         """True once a call was hidden; until then, chunks are relayed unchanged."""
         self._end: list[JSON] = []
         """Chunks from the finish reason on, held until no response follows."""
@@ -72,7 +72,7 @@ class Splicer:
         if isinstance(data, list) or read_error(chunk):
             return self._failed(event, data)
         if not chunk:  # such as the end of an array
-            return b"" if self._hides else self._relayed(event)
+            return b"" if self.hides else self._relayed(event)
         candidate = _first_candidate(chunk)
         self._usage = merge(self._usage, named(chunk, _USAGE))
         self._id = self._id or named(chunk, "responseId")
@@ -80,8 +80,8 @@ class Splicer:
         self._parts += parts
         reason = text(named(candidate, "finishReason"))
         self._finish_reason = reason or self._finish_reason
-        self._hides = self._hides or any(is_call_of(part, self._names) for part in parts)
-        if not self._hides:
+        self.hides = self.hides or any(is_call_of(part, self._names) for part in parts)
+        if not self.hides:
             return self._relayed(event)
         self._framing.note(event, relayed=False)
         shown = self._shown(parts)
@@ -103,14 +103,14 @@ class Splicer:
         """Prepare for the next upstream response."""
         self._used.append(self._usage)
         self._usage = {}
-        self._hides = True
+        self.hides = True
         self._finish_reason = None
         self._parts = []
         self._end.clear()
 
     def finish(self) -> bytes:
         """Return the end of the response."""
-        if not self._hides:
+        if not self.hides:
             return b""
         chunks = [
             with_inner(data, self._client_chunk(inner_response(data), parts_of_first(data)))
@@ -132,7 +132,7 @@ class Splicer:
 
     def _failed(self, event: Event, data: JSON) -> bytes:
         """Return an error, which ends the client's stream."""
-        if not self._hides:
+        if not self.hides:
             return self._relayed(event)
         chunks = data if isinstance(data, list) else [data]
         return b"".join(map(self._framing.chunk, chunks)) + self._framing.end()

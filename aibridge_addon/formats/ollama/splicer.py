@@ -28,7 +28,7 @@ class Splicer:
         """The last line, once it has come."""
         self._used: list[dict[str, JSON]] = []
         """Last lines of the earlier responses."""
-        self._hides = False
+        self.hides = False
         """True once a call was hidden; until then, lines are relayed unchanged."""
 
     def feed(self, event: Event, data: JSON) -> bytes:
@@ -40,10 +40,10 @@ class Splicer:
         message = mapping(line.get("message"))
         self._message.add(message)
         shown = without_calls_of(message, self._names)
-        self._hides = self._hides or shown is not message
+        self.hides = self.hides or shown is not message
         if line.get("done") is True:
             self._end = line
-            return self._last_piece(shown) if self._hides else event.raw
+            return self._last_piece(shown) if self.hides else event.raw
         if shown is message:
             return event.raw
         return _line({**line, "message": shown}) if _has_content(shown) else b""
@@ -59,13 +59,13 @@ class Splicer:
     def resume(self) -> None:
         """Prepare for the next upstream response."""
         self._used.append(self._end)
-        self._hides = True
+        self.hides = True
         self._end = {}
         self._message = Pieces()
 
     def finish(self) -> bytes:
         """Return the last line."""
-        if not self._hides or not self._end:
+        if not self.hides or not self._end:
             return b""
         message = {"role": "assistant", "content": ""}
         return _line(with_summed_usage({**self._end, "message": message}, self._used))

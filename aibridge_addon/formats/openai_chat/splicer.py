@@ -37,7 +37,7 @@ class Splicer:
         self._text_runs = TextRuns(self._add_delta)
         self._next_index = 0
         """The client's index of its next call, once a call is hidden."""
-        self._hides = False
+        self.hides = False
         """True once a call was hidden; until then, chunks are relayed unchanged."""
         self._finish_reason: str | None = None
         self._usage: dict[str, JSON] = {}
@@ -60,14 +60,14 @@ class Splicer:
 
     def pass_text(self, run: bytes) -> bool:
         """Take a run of text deltas that the client gets unchanged; False: feed each of them."""
-        if self._hides:
+        if self.hides:
             return False
         self._text_runs.add(run)
         return True
 
     def _hold(self, event: Event, data: JSON) -> bytes:
         """Hold an event; return it at once while nothing is hidden."""
-        if not self._hides:
+        if not self.hides:
             return event.raw
         self._end.append((event, data))
         return b""
@@ -82,7 +82,7 @@ class Splicer:
         self._used.append(self._usage)
         self._usage = {}
         self._first = False
-        self._hides = True
+        self.hides = True
         self._finish_reason = None
         self._message = StreamedMessage()
         self._next_index = 0
@@ -127,7 +127,7 @@ class Splicer:
         finish = choice.get("finish_reason")
         if finish:
             self._finish_reason = str(finish)
-        if not self._hides:
+        if not self.hides:
             self._has_role = self._has_role or "role" in delta
             return event.raw
         shown = {name: value for name, value in delta.items() if name != "tool_calls"}
@@ -174,10 +174,10 @@ class Splicer:
         index = given if isinstance(given, int) else 0
         call = self._message.add_call(delta)
         if call.name in self._names:
-            self._hides = True
+            self.hides = True
             return None
         if call.client_index is None:
-            call.client_index = self._next_index if self._hides else index
+            call.client_index = self._next_index if self.hides else index
             self._next_index = max(self._next_index, call.client_index + 1)
         number = call.client_index
         return delta if given in (None, number) else {**delta, "index": number}

@@ -47,7 +47,7 @@ class Splicer:
         """The terminal event of this response."""
         self._holds_end = False
         """True while the terminal event is held back, until no response follows."""
-        self._hides = False
+        self.hides = False
         """True once an item was hidden; until then, events are relayed unchanged."""
 
     def feed(self, event: Event, data: JSON) -> bytes:
@@ -67,7 +67,7 @@ class Splicer:
             self._end = (event, data)
             self._holds_end = True
             # Nothing comes after a failure, nor is there a reason to hold what nothing hides.
-            return self.finish() if kind == "response.failed" or not self._hides else b""
+            return self.finish() if kind == "response.failed" or not self.hides else b""
         if kind in _BEGINNINGS and not self._first:
             return b""
         if kind in _ITEMS:
@@ -84,9 +84,9 @@ class Splicer:
 
         Their text is not needed: an item is complete in `response.output_item.done`.
         """
-        if not self._hides:
+        if not self.hides:
             self._last_run = run
-        return not self._hides
+        return not self.hides
 
     def turn(self) -> Turn:
         """Return the turn of an upstream response that has ended."""
@@ -98,7 +98,7 @@ class Splicer:
         """Prepare for the next upstream response."""
         self._used.append(self._usage())
         self._first = False
-        self._hides = True
+        self.hides = True
         self._index.clear()
         self._items.clear()
         self._end = None
@@ -110,7 +110,7 @@ class Splicer:
             return b""
         self._holds_end = False
         event, data = self._end
-        if not self._hides:
+        if not self.hides:
             return self._relayed(event, data, {})
         response = with_choice_of(self._begun, mapping(data.get("response")))
         merged = {**response, "id": self._id, "output": self._shown}
@@ -155,13 +155,13 @@ class Splicer:
             if item_id := text(mapping(item).get("id")):
                 self._hidden_ids.add(item_id)
             return
-        place = self._index[index] = self._shown_count if self._hides else index
+        place = self._index[index] = self._shown_count if self.hides else index
         self._shown_count = max(self._shown_count, place + 1)
 
     def _begin_to_hide(self) -> None:
         if self._last_run:
             self._note_number(mapping(last_delta(self._last_run)).get("sequence_number"))
-        self._hides = True
+        self.hides = True
 
     def _note_number(self, number: JSON) -> None:
         """Note the sequence number of an event that was relayed."""
@@ -174,7 +174,7 @@ class Splicer:
 
     def _relayed(self, event: Event, data: dict[str, JSON], changes: dict[str, JSON]) -> bytes:
         number = data.get("sequence_number")
-        if not self._hides:
+        if not self.hides:
             self._note_number(number)
             return event.raw
         if number is not None:
