@@ -34,10 +34,14 @@ class FallbackHomes:
         """Handlers of facts."""
         return {InterceptionEnded: self.on_end}
 
-    def note_request(self, begun: Interception, request: Members) -> None:
-        """Note a request that may be served by a fallback."""
-        self._running[begun.id] = begun.provider_name, _beginning(begun, request)
+    def of_request(self, begun: Interception, request: Members) -> str | None:
+        """Note a request; return the instance whose state it carries, if that is another one."""
+        beginning = _beginning(begun, request)
+        self._running[begun.id] = begun.provider_name, beginning
         self._forget(self._running)
+        for previous in _previous_ids(request):
+            return self.of_response(begun.provider_name, previous)
+        return self._homes.get(beginning) if beginning else None
 
     def on_end(self, fact: InterceptionEnded) -> None:
         """Learn who made the state that the next request of the conversation may carry."""
@@ -57,15 +61,6 @@ class FallbackHomes:
     def of_response(self, first: str, response_id: str | None) -> str | None:
         """Return the instance that made a response for requests to the `first` one."""
         return self._homes.get((first, response_id)) if response_id else None
-
-    def of_request(self, begun: Interception, request: Members) -> str | None:
-        """Return the instance whose state a request carries, if that is another one."""
-        if not self._homes:
-            return None
-        for previous in _previous_ids(request):
-            return self.of_response(begun.provider_name, previous)
-        mark = _beginning(begun, request)
-        return self._homes.get(mark) if mark else None
 
     def _forget(self, values: OrderedDict[Any, Any]) -> None:
         while len(values) > self._most:

@@ -117,7 +117,6 @@ class Fallbacks:
         if not request.route.provider.resend.fallbacks or request.is_form:
             return None
         home = self._homes.of_request(read.interception, read.members)
-        self._homes.note_request(read.interception, read.members)
         if home is None or not affinity_of("", None, request.body()).is_bound:
             return None
         names = list(self._names(read))

@@ -22,7 +22,7 @@ from aibridge_addon.exchange.conversation import (
     read_message,
 )
 from aibridge_addon.exchange.recent_items import RecentItems
-from aibridge_addon.facts import ProviderError, Status, known_sum
+from aibridge_addon.facts import ProviderError, Status
 from aibridge_addon.formats.audio import base64_seconds, google_rate
 from aibridge_addon.formats.base import SESSION
 from aibridge_addon.formats.decoders.sse import Event
@@ -226,10 +226,7 @@ class LiveConversation(Conversation):
         turn.end()
         facts = turn.reader.facts()
         last = facts.hidden_usages[-1] if facts.hidden_usages else facts.usage
-        tokens = last and known_sum(
-            last.input_tokens, last.cache_read_input_tokens, last.output_tokens
-        )
-        self._context_tokens = tokens or self._context_tokens
+        self._context_tokens = (last and last.context_tokens) or self._context_tokens
 
 
 def _contents(message: Members) -> list[msgspec.Raw]:

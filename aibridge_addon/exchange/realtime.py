@@ -24,7 +24,7 @@ from aibridge_addon.exchange.conversation import (
 from aibridge_addon.exchange.heard_audio import HeardAudio
 from aibridge_addon.exchange.recent_items import RecentItems
 from aibridge_addon.exchange.responses_websocket import REQUEST
-from aibridge_addon.facts import ProviderError, ResponseFacts, Status, known_sum
+from aibridge_addon.facts import ProviderError, ResponseFacts, Status
 from aibridge_addon.formats import Reader, openai_realtime
 from aibridge_addon.formats.audio import base64_seconds, is_blob, openai_rate
 from aibridge_addon.formats.base import SESSION
@@ -266,10 +266,7 @@ class RealtimeConversation(Conversation):
             response.last = content
         response.end(Status.COMPLETED)
         usage = response.reader.facts().usage
-        tokens = usage and known_sum(
-            usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens
-        )
-        self._context_tokens = tokens or self._context_tokens
+        self._context_tokens = (usage and usage.context_tokens) or self._context_tokens
         return True
 
     def _on_error(self, event: dict[str, JSON], content: bytes) -> bool:

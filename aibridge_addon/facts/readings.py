@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from aibridge_addon.facts.token_counts import known_sum
+
 type ThoughtSource = Literal["thinking", "reasoning_summary", "commentary"]
 type RequestKind = Literal["turn", "title", "compaction", "subagent", "memory", "warmup", "side"]
 """Purpose of a request: `turn` is a person's or a script's own request, all others are made by the
@@ -72,6 +74,11 @@ class Usage:
     """The id of the response of such a call, if it has one of its own."""
     key: str | None = None
     """Identifies a call of a batch, so that it is recorded once."""
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens of a session after the call, which its next call reads again."""
+        return known_sum(self.input_tokens, self.cache_read_input_tokens, self.output_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def serve(
     **values: Any,
 ) -> None:
     interception = begun(**values)
-    homes.note_request(interception, asked)
+    homes.of_request(interception, asked)
     served = replace(interception, provider_name=served_by)
     homes.on_end(ended(served, provider_response_id=response_id, status=status))
 
@@ -102,6 +102,6 @@ def test_memory_is_bounded() -> None:
     homes = FallbackHomes(most=4)
     for number in range(20):
         serve(homes, request(messages=[user(str(number))]), response_id=f"r-{number}")
-        homes.note_request(begun(), request(messages=[user("open")]))
+        homes.of_request(begun(), request(messages=[user("open")]))
     assert homes.of_response(FIRST, "r-19") == OTHER
     assert homes.of_response(FIRST, "r-1") is None
