@@ -1,6 +1,7 @@
-"""Silences the logs of HTTP and MCP libraries: both log URLs, which may hold secrets.
+"""Silences the logs of libraries, whose users log the same events once.
 
-`mcp` also logs a traceback at each attempt. The code that uses them logs the same events once.
+HTTP and MCP libraries log URLs, which may hold secrets, and `mcp` a traceback at each attempt;
+`psycopg` logs that a pipeline with an error ends with an error.
 """
 
 import logging
@@ -8,5 +9,6 @@ import logging
 
 def silence_libraries() -> None:
     """Raise the levels of their loggers."""
-    for name, level in (("mcp", logging.CRITICAL), ("httpx2", logging.WARNING)):
+    levels = {"mcp": logging.CRITICAL, "httpx2": logging.WARNING, "psycopg": logging.ERROR}
+    for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

@@ -141,6 +141,17 @@ class Server:
                         child.kill()
             psutil.wait_procs(children, BOUND)
 
+    def follow(self) -> None:
+        """Restart as a standby, which cannot be written, until it is promoted."""
+        self.stop()
+        (self.data / "standby.signal").touch()
+        self.start()
+
+    def promote(self) -> None:
+        """Stop replicating, and accept writes."""
+        with psycopg.connect(f"{self.url}/postgres", autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
     def remove(self) -> None:
         """Stop the server, and delete its folder."""
         self.stop(signal.SIGQUIT)
@@ -163,11 +174,6 @@ class Standby(Server):
         subprocess.run(["cp", "-a", str(self._primary.data), str(self.data)], check=True)
         self._primary.start()
         (self.data / "standby.signal").touch()
-
-    def promote(self) -> None:
-        """Stop replicating, and accept writes."""
-        with psycopg.connect(f"{self.url}/postgres", autocommit=True) as connection:
-            connection.execute("SELECT pg_promote()")
 
 
 @contextlib.contextmanager

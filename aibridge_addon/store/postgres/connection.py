@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aibridge_addon.library_logs import silence_libraries
 from aibridge_addon.store.errors import StoreError
 from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.dialect import translate
@@ -21,6 +22,7 @@ LOCK_SECONDS = 1.0
 """Seconds that a statement waits for a lock of another program."""
 LOCKED = "another program holds a lock on a table"
 """Text of the error after `LOCK_SECONDS`."""
+READ_ONLY = "the server is a standby or read-only, and cannot be written"
 _SETTINGS = (
     f"SET lock_timeout = {int(LOCK_SECONDS * 1000)};"
     # Compiling a report takes longer than executing it, by half a second.
@@ -96,6 +98,7 @@ def import_psycopg() -> Any:
             "a PostgreSQL database needs the extra `postgres`:"
             f' pip install "aibridge-addon[postgres]" ({error})'
         ) from error
+    silence_libraries()
     return psycopg
 
 
@@ -147,6 +150,8 @@ def errors_of(address: Address) -> Iterator[None]:
     psycopg = import_psycopg()
     try:
         yield
+    except psycopg.errors.ReadOnlySqlTransaction:
+        raise StoreError(f"{address.public}: {READ_ONLY}") from None
     except psycopg.errors.LockNotAvailable:
         raise StoreError(f"{address.public}: {LOCKED}") from None
     except psycopg.Error as error:

@@ -2,13 +2,17 @@
 
 import re
 
-from aibridge_addon.store.postgres.connection import LOCKED
+from aibridge_addon.store.postgres.connection import LOCKED, READ_ONLY
 
 _CURES = (
     (
         re.escape(LOCKED),
         "end the transaction that holds it: pg_blocking_pids() names it for each of aibridge's"
         " processes in pg_stat_activity",
+    ),
+    (
+        re.escape(READ_ONLY),
+        "name the primary server, or add ?target_session_attrs=read-write to the address",
     ),
     (r"statement timeout", "raise statement_timeout of the role"),
     (r"resolve host", "correct the host in the address"),

@@ -4,6 +4,7 @@ A reader listens for changes on a connection of its own, and asks for nothing bu
 until one comes. A connection that broke may have missed a change: the next one reads the table.
 """
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ class TokenReader:
         """The connection, if there is one."""
         self._tokens: dict[str, AccessToken] | None = None
         """None: to be read."""
+        self._is_listening = False
         weakref.finalize(self, close_all, self._open)
 
     def read(self) -> Mapping[str, AccessToken]:
@@ -62,14 +64,23 @@ class TokenReader:
             if not schema.applied_migrations(self._open[0]):
                 self.close()
                 return {}
-            self._open[0].execute("LISTEN aibridge_tokens")
+            self._is_listening = False
         connection = self._open[0]
         with deadline(connection, _READ_SECONDS):
             connection.execute("SELECT 1")
-            if self._tokens is None or any(True for _ in connection.raw.notifies(timeout=0)):
+            if self._may_have_changed(connection) or self._tokens is None:
                 self._tokens = None
                 self._tokens = _read_all(connection)
         return self._tokens
+
+    def _may_have_changed(self, connection: PostgresConnection) -> bool:
+        """Return False if no change was announced since the last call; a standby announces none."""
+        if self._is_listening:
+            return any(True for _ in connection.raw.notifies(timeout=0))
+        with contextlib.suppress(import_psycopg().errors.ReadOnlySqlTransaction):
+            connection.execute("LISTEN aibridge_tokens")
+            self._is_listening = True
+        return True
 
     def close(self) -> None:
         """Close the connection; what was read may be out of date from now on."""

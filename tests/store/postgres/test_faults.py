@@ -16,8 +16,9 @@ from store.doubles import all_of_one, record, started
 from store.sqlite.test_recorder import Events
 from tcp_proxy import TCPProxy
 
+from aibridge_addon.access.tokens import AccessToken
 from aibridge_addon.store import record_writer, threaded_recorder
-from aibridge_addon.store.errors import RecorderError
+from aibridge_addon.store.errors import RecorderError, StoreError
 from aibridge_addon.store.postgres import writer
 from aibridge_addon.store.postgres.address import Address
 from aibridge_addon.store.postgres.recorder import PostgresRecorder
@@ -215,6 +216,38 @@ async def test_fail_over_to_a_promoted_standby_loses_and_repeats_nothing() -> No
         recordings[0].ids += recordings[1].ids
         recordings[0].database = moved
         recordings[0].assert_all_is_stored_once()
+
+
+async def test_facts_are_spooled_while_the_server_is_a_standby_and_stored_once(
+    server: Server, database: PostgresDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    with recording(database) as made:
+        assert await made.one()
+        server.follow()
+        assert await made.one()
+        assert not made.recorder.available
+        server.promote()
+        await made.available()
+        assert await made.one()
+        made.assert_all_is_stored_once()
+    assert not [record for record in caplog.records if record.name.startswith("psycopg")]
+
+
+def test_access_tokens_are_read_from_a_standby_and_followed_once_it_is_promoted(
+    server: Server, database: PostgresDatabase
+) -> None:
+    first, second = AccessToken.make("alice")[1], AccessToken.make("bob")[1]
+    here, there = database.store, database.store
+    there.add_access_token(first)
+    server.follow()
+    assert here.access_tokens() == {first.id: first}
+    with pytest.raises(StoreError, match="the server is a standby or read-only"):
+        there.revoke_access_tokens("alice")
+    server.promote()
+    there.revoke_access_tokens("alice")
+    assert here.access_tokens()[first.id].revoked_at is not None
+    there.add_access_token(second)
+    assert second.id in here.access_tokens()
 
 
 async def test_lock_of_another_program_does_not_delay_responses_for_long(
