@@ -32,7 +32,10 @@ class Asked:
     to_reverse_proxy: bool
     """True if `hosts` name the proxy; otherwise they name the provider."""
     content: Callable[[], bytes | None]
-    """Returns the decoded body or message; None if there is no body."""
+    """Returns the decoded body or message; of a form, its text fields as JSON; empty if it is not
+    decoded; None if there is no body."""
+    unread: Callable[[], bytes | None] = lambda: None
+    """Returns the body if `content` lacks a part of it, such as the files of a form."""
     members: dict[str, msgspec.Raw] | None = None
     """The members of `content`, if it was parsed already."""
     completed: dict[str, msgspec.Raw] | None = None

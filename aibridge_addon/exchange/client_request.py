@@ -167,6 +167,15 @@ class ClientRequest:
             self._judged = raw, self._readable_body()
         return self._judged[1]
 
+    def unread_content(self) -> bytes | None:
+        """Return the body, decoded if possible, if policies do not read all of it."""
+        if not self.is_form and self.content_to_judge() != b"":
+            return None
+        try:
+            return self.body()
+        except UndecodableError:
+            return self.raw_body
+
     def _readable_body(self) -> bytes:
         """Return the body, empty if it is unreadable.
 

@@ -67,6 +67,7 @@ class PolicyCheck:
             hosts=request.hosts,
             to_reverse_proxy=is_reverse(flow),
             content=request.content_to_judge,
+            unread=request.unread_content,
             members=members,
             has_left=partial(self._live.has_left, flow),
             on_remaining=partial(setattr, request, "budget_left"),

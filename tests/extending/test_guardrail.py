@@ -1,5 +1,6 @@
 """The guardrail of the documentation, in front of every kind of request."""
 
+import gzip
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ pytestmark = pytest.mark.e2e
 FORWARD, _, REVERSE, _ = WAYS
 PAGE = Path(__file__).parents[2] / "docs" / "guardrails.md"
 NUMBER = "C-12345678"
+
+
+def gzipped(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
 
 
 @pytest.fixture
@@ -63,6 +68,39 @@ def test_guardrail_refuses_every_kind_of_request_and_lets_others_pass(
             socket.request("hello")
             assert list(socket.events())[-1]["type"] == "response.completed"
     assert all(NUMBER.encode() not in request.body for request in standin.requests)
+
+
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+UPLOADED = (
+    '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
+    '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n%s\r\n--b--\r\n'
+)
+BODIES = [
+    ("/audio/transcriptions", FORM, str.encode),
+    ("/audio/transcriptions", FORM | {"content-encoding": "gzip"}, gzipped),
+    ("/files", FORM, str.encode),
+    ("/files", FORM | {"content-encoding": "gzip"}, gzipped),
+    ("/chat/completions", {"content-encoding": "unknown"}, str.encode),
+]
+
+
+@pytest.mark.parametrize(("path", "headers", "encode"), BODIES)
+def test_guardrail_reads_files_and_bodies_that_nobody_else_reads(
+    clients: Clients,
+    standin: Server,  # noqa: F811
+    path: str,
+    headers: dict[str, str],
+    encode: Callable[[str], bytes],
+) -> None:
+    standin.requests.clear()
+    for way in (FORWARD, REVERSE):
+        url = clients.url(way, CHAT.provider, path)
+        with clients.http(way) as http:
+            for said, passes in (("hello", True), (NUMBER, False)):
+                sent = CHAT.headers | headers
+                answer = http.post(url, content=encode(UPLOADED % said), headers=sent)
+                assert ("customer numbers" not in answer.text) is passes, (way, said)
+    assert len(standin.requests) == 2
 
 
 def post(clients: Clients, way: Way, api: Api, path: str, text: str) -> int:
