@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -221,9 +222,14 @@ async def test_fail_over_to_a_promoted_standby_loses_and_repeats_nothing() -> No
 async def test_facts_are_spooled_while_the_server_is_a_standby_and_stored_once(
     server: Server, database: PostgresDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "psycopg")  # other tests may have silenced it
     with recording(database) as made:
         assert await made.one()
         server.follow()
+        assert await made.one()
+        async with asyncio.timeout(BOUND):
+            while "in a read-only transaction" not in caplog.text:
+                await asyncio.sleep(0.02)
         assert await made.one()
         assert not made.recorder.available
         server.promote()
