@@ -172,10 +172,10 @@ class CentralTools:
         # The tools are suspected last: they are the same in all conversations.
         suspects = restored or ([edit.attempt.digest] if edit.attempt.steps else ())
         read.edit_keys = tuple((scope, key) for key in suspects) or (edit.tool_set,)
-        if offered or restored:
-            read.replace_body(edit.members)
         if offered and isinstance(exchange, BridgedExchange):
             self._run_loop(exchange, edit, offered, preceding_text)
+        elif offered or restored:
+            read.replace_body(edit.members)
 
     def _inject(self, edit: _Edit) -> Sequence[CentralTool]:
         """Add tools to the edited members; return those that were added."""

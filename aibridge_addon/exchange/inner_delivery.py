@@ -105,8 +105,10 @@ class InnerDelivery(Delivery):
         facts = self._exchange.response_facts()
         if not facts.complete or facts.error:
             return self._without_echo(body)
-        work = self._loop.run_buffered(body(), facts)
         self._has_run = True
+        if self._loop.end_without_calls(facts):
+            return None
+        work = self._loop.run_buffered(body(), facts)
         return await self._until_client_aborts(work)
 
     def _without_echo(self, body: Callable[[], bytes]) -> bytes | None:

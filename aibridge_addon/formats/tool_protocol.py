@@ -160,6 +160,8 @@ class ToolFormat(ABC):
 
     restores_without_tools = True
     """True if hidden turns are legal in a request that offers no central tools."""
+    echoes_tools = False
+    """True if responses repeat the tools of the request."""
     limits = OfferLimits()
     """The API's limits on the tools of a request."""
     offers_first = False

@@ -167,6 +167,17 @@ class InnerLoop:
             yield splicer.error(StreamError(message=self.error.message or "", http_status=400))
         self._start.attempt.succeed()
 
+    def end_without_calls(self, first: ResponseFacts) -> bool:
+        """End the loop if the first response, a buffered one, has no calls; return whether it did.
+
+        Its body need not be decoded: nothing in it is hidden.
+        """
+        if first.tool_calls or self._history.sequence or self._format.echoes_tools:
+            return False
+        self._facts = first
+        self._end_unchanged(first)
+        return True
+
     def _end_unchanged(self, facts: ResponseFacts) -> None:
         """End the loop after a response without injected calls, whose turn is not read.
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from aibridge_addon.facts import ProviderError, ResponseFacts
-from aibridge_addon.formats import openai_chat
+from aibridge_addon.formats import FORMATS, openai_chat
 from aibridge_addon.formats.central_tool import CentralTool, ResultPart, ToolResult
 from aibridge_addon.formats.decoders.sse import Event, SSEParser
 from aibridge_addon.formats.openai_chat.tools import ChatTools
@@ -331,6 +331,19 @@ async def test_response_without_calls_starts_no_loop_when_buffered() -> None:
     _, given = await run_buffered(world)
     assert given is None
     assert world.events == [("hid nothing", run_key([], "Where?", "Hi."))]
+
+
+async def test_buffered_response_without_calls_ends_the_loop_undecoded() -> None:
+    facts = openai_chat.FORMAT.read_whole(json.dumps(completion("Hi.")).encode())
+    called = openai_chat.FORMAT.read_whole(json.dumps(LOOKING).encode())
+    loop = World(DONE).loop()
+    assert loop.end_without_calls(facts)
+    assert loop.facts == facts
+    assert not World(DONE).loop().end_without_calls(called)
+    responses = FORMATS["openai_responses"].tools
+    assert responses
+    echoing = World(DONE).loop(tool_format=responses)
+    assert not echoing.end_without_calls(facts), "its tools must be cut from the response"
 
 
 async def test_response_with_only_client_calls_starts_no_loop() -> None:

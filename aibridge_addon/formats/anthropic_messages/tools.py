@@ -193,9 +193,10 @@ def _conversation(request: Members) -> Iterator[PastResponse | str]:
 
 def _texts_of(blocks: Sequence[dict[str, JSON]]) -> list[str]:
     """Return what distinguishes a message: the typed text, and the ids of the calls it answers."""
-    words = typed_text([text(b.get("text")) or "" for b in blocks if b.get("type") == "text"])
-    answered = [text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result"]
-    return [part for part in (words, *answered) if part]
+    parts = [text(b.get("text")) or "" for b in blocks if b.get("type") == "text"]
+    words = [typed] if parts and (typed := typed_text(parts)) else []
+    answered = (text(b.get("tool_use_id")) for b in blocks if b.get("type") == "tool_result")
+    return [*words, *filter(None, answered)]
 
 
 def _legal_message(message: JSON) -> JSON:

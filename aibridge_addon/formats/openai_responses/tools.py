@@ -52,6 +52,7 @@ _IMAGES = ImageLimits(characters=20 * 1024 * 1024)
 class ResponsesTools(ToolFormat):
     """Offers central tools in Responses, and joins its responses."""
 
+    echoes_tools = True
     limits = LIMITS
     history_member = "input"
 
