@@ -40,6 +40,7 @@ class PolicyCheck:
     ) -> None:
         self.decide = policies.decide
         self.must_decide = policies.must_decide
+        self.must_read_messages = policies.must_read_messages
         self.count_begun_upstream = policies.count
         self.find_spent_budget = policies.find_spent_budget
         self._live = live

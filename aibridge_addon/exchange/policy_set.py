@@ -22,6 +22,7 @@ from aibridge_addon.access.policies import (
 from aibridge_addon.access.policies.circuit_breaker import OnTrip
 from aibridge_addon.access.policies.rate_limits import LIMITED
 from aibridge_addon.access.policies.usable_key import FindPool
+from aibridge_addon.access.selection import Selection
 from aibridge_addon.budgets.book import BudgetBook, BudgetedCall, BudgetWarning
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.budget_check import BudgetCheck, BudgetRules, OnBudgetWarning
@@ -32,6 +33,7 @@ from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.budget_room import BudgetRoom
 from aibridge_addon.observe.health import LimitsState
 from aibridge_addon.observe.metrics import Metrics
+from aibridge_addon.providers.identity import Actor
 from aibridge_addon.report.protocol import Reports
 
 
@@ -50,6 +52,8 @@ class PolicySet:
     _counting: tuple[Policy, ...]
     """Policies that count the requests that all policies admit."""
     _guardrails: Guardrails
+    _restricted: tuple[Selection, ...]
+    """Senders for whom a rule allows some models only."""
     _shares: LimitShares | None = None
 
     def __init__(
@@ -113,6 +117,8 @@ class PolicySet:
             )
         )
         self.must_decide = settings.has_rules or any(map(is_registered, self._policies))
+        rules = settings.model_rules
+        self._restricted = tuple(rule.selection for rule in rules if rule.allow or rule.deny)
         self._changing = tuple(p for p in self._policies if not getattr(p, "is_constant", False))
         self._counting = tuple(p for p in self._policies if hasattr(p, "admit"))
 
@@ -232,6 +238,12 @@ class PolicySet:
         """Return the refusal of a request for which a budget has too little left; count nothing."""
         call = self._budgets.call_of(asked)
         return await self._budgets.find_spent(call) if call else None
+
+    def must_read_messages(self, actor: Actor) -> bool:
+        """Return True if a guardrail or a model rule judges the messages of an actor."""
+        return bool(self._guardrails.policies) or any(
+            selection.is_for(actor) for selection in self._restricted
+        )
 
     def count(self, asked: Asked) -> None:
         """Count a request in limits and budgets that cannot be refused any more."""

@@ -93,11 +93,12 @@ class WebSocketIntake:
         )
 
     async def check_unread(self, request: ClientRequest, sender: Sender) -> None:
-        """Refuse a WebSocket that nobody reads if it could use our key or hide a model."""
+        """Refuse a WebSocket that nobody reads if it could use our key or pass by a rule."""
         if not await self._policies.check_passing(request, sender):
             return
         token = sender.admission.token
-        if is_reverse(request.flow) or (token and token.models):
+        is_judged = (token and token.models) or self._policies.must_read_messages(sender.actor)
+        if is_reverse(request.flow) or is_judged:
             wire_format = error_format_of_provider(request.route.provider)
             request.flow.response = shaped_error(wire_format, 400, _UNREAD_WEBSOCKET)
             self._policies.count(request, "unread_websocket")

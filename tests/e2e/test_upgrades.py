@@ -17,7 +17,7 @@ from aibridge_addon.store import open_store
 from e2e.clients import OPENAI_KEY, Clients, Way
 from e2e.metrics import metric
 from e2e.proxies import RunProxy
-from e2e.proxy import Proxy
+from e2e.proxy import Proxy, config_toml
 from e2e.raw_server import RawServer
 from e2e.records import Records
 from e2e.wire import connect, read_head
@@ -220,6 +220,26 @@ def test_access_token_with_model_limits_opens_no_unread_websocket(
     with asking(clients, FORWARD, UNREAD, fields) as (_, head):
         assert head.startswith(b"HTTP/1.1 101 " if passes else b"HTTP/1.1 400 ")
     assert len(switching.heads) == passes
+
+
+JUDGED = """
+[[model_rules]]
+actors = ["judged"]
+deny = ["dear-*"]
+"""
+
+
+def test_sender_with_a_model_rule_opens_no_unread_websocket(
+    start_proxy: Callable[..., Proxy],
+    clients_of: Callable[[Proxy], Clients],
+    switching: Switching,
+) -> None:
+    clients = clients_of(start_proxy(config=config_toml(switching.origin) + JUDGED))
+    for actor, status in (("judged", b"400"), ("another", b"101")):
+        fields = [*WEBSOCKET, f"x-aibridge-actor: {actor}"]
+        with asking(clients, FORWARD, UNREAD, fields) as (_, head):
+            assert head.startswith(b"HTTP/1.1 " + status), actor
+    assert len(switching.heads) == 1
 
 
 @each_way
