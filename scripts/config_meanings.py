@@ -120,6 +120,8 @@ CONFIG = {
     },
     "budgets": _SELECTION
     | {
+        "models": "Models that it is for, as they are sent: of each request that names one of them"
+        " anywhere, or names none. Default: all.",
         "name": "Identifies the budget and its counters, and is shown to whom it refuses.",
         "per": "Scope that is counted: `actor` (default), `team` or `total`.",
         "usd": "Limit in US dollars; either this or `tokens` is needed.",
@@ -134,7 +136,8 @@ CONFIG = {
         "hold": "Output that is held for a running request: `worst` (default) or `likely`.",
         "strict": "True: not even the last request of a window may exceed the limit.",
         "unpriced": "Models without a price: `refuse` (default) or `allow`.",
-        "batch": "Billed requests whose usage is not read: `refuse` (default) or `allow`.",
+        "batch": "Batches, and billed requests whose usage is not read: `refuse` (default) or"
+        " `allow`.",
         "credentials": "Kinds of credentials that count: `centralized` (default), `byok`,"
         " `subscription`.",
         "on_store_failure": "While the database is unavailable: `refuse`, or `slice`: use up the"
@@ -151,6 +154,8 @@ CONFIG = {
     },
     "limits": _SELECTION
     | {
+        "models": "Models that it is for, as they are requested: of each request that"
+        " names one of them anywhere, or names none. Default: all.",
         "name": "Identifies the limit and its counters, and is shown to whom it refuses.",
         "per": "Scope that is counted: `actor` (default), `team`, `token` (access token),"
         " `instance` (provider instance) or `total`.",
