@@ -5,6 +5,7 @@ cache; base64 says nothing about tokens. An estimate that ignores this fills a b
 nothing is spent.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from aibridge_addon.facts import (
 )
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
+from aibridge_addon.raw_json import count, read
 
 type CacheWrites = Literal["none", "5m", "1h"]
 type PriceOf = Callable[[BilledCall], Priced | Unpriced]
@@ -41,6 +43,11 @@ _UNSTATED_OUTPUT = 32_000
 _MOST_OUTPUT = 1_000_000_000
 """Bound of the estimated output tokens, so that their price fits into a column of the database."""
 _UNSTATED_SEARCHES = 5
+_MOST_SEARCHES = 10_000
+_MOST_USES = re.compile(rb'"max_uses"\s*:\s*(\d{1,9})')
+"""Of a tool of the provider; a quote within a text is escaped."""
+_MOST_CALLS = "max_tool_calls"
+"""Member of a request that bounds the calls of all tools of the provider."""
 _STANDARD = ("auto", "default", "standard", "standard_only")
 """Labels that most clients send."""
 _SPOKEN = (
@@ -113,7 +120,7 @@ class Calls:
         units: Mapping[str, int] = _NO_UNITS,
         *,
         choices: int = 1,
-        searches_web: bool = False,
+        searches: int = 0,
         spoken: SpokenInput = NOTHING_SPOKEN,
     ) -> Call:
         """Return the shape of a request; `model` is sent, maybe in place of the requested one.
@@ -143,7 +150,7 @@ class Calls:
             worst_output=worst,
             likely_output=min(likely, worst),
             cache_writes=_cache_writes(body, interception.api),
-            searches=_UNSTATED_SEARCHES if searches_web else 0,
+            searches=searches,
             is_answered_in_audio=spoken.is_answered_in_audio,
             labels=_labels(interception.billing_labels),
             units=units,
@@ -205,13 +212,22 @@ def _labels(requested: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
-def searches_web(request: Mapping[str, msgspec.Raw]) -> bool:
-    """Return True if a request, given its members, lets the provider search the web."""
-    return any(
+def web_searches(request: Mapping[str, msgspec.Raw]) -> int:
+    """Return how often a request, given its members, lets the provider search the web.
+
+    5 times if it states no number.
+    """
+    may_search = any(
         name.startswith(_WEB_SEARCH) or _WEB_SEARCH_TOOL in bytes(value)
         for name, value in request.items()
         if name not in _CONVERSATION
     )
+    if not may_search:
+        return 0
+    uses = [int(found[1]) for found in _MOST_USES.finditer(bytes(request.get("tools", b"")))]
+    calls = count(read(request[_MOST_CALLS])) if _MOST_CALLS in request else None
+    stated = sum(uses) if uses else calls
+    return _UNSTATED_SEARCHES if stated is None else min(stated, _MOST_SEARCHES)
 
 
 def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:

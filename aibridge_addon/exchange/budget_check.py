@@ -25,7 +25,7 @@ from aibridge_addon.budgets.book import (
     SetAside,
 )
 from aibridge_addon.budgets.budget import Estimate, Unit
-from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, searches_web
+from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, web_searches
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
 from aibridge_addon.facts import InterceptionEnded, TokenUsage
@@ -132,7 +132,7 @@ class BudgetCheck:
             max(limits, default=None),
             wire_format.units(given),
             choices=max(map(wire_format.choices, read)),
-            searches_web=searches_web(given),
+            searches=max(map(web_searches, read)),
             spoken=wire_format.spoken_input(given),
         )
         return BudgetedCall(

@@ -9,7 +9,7 @@ from typing import Any
 from access.policies.test_rate_limits import interception
 
 from aibridge_addon.budgets.budget import Estimate
-from aibridge_addon.budgets.call import Call, Calls, estimate, searches_web
+from aibridge_addon.budgets.call import Call, Calls, estimate, web_searches
 from aibridge_addon.facts import SpokenInput, TokenUsage, new_id, now
 from aibridge_addon.prices.billed_call import BilledCall
 from aibridge_addon.prices.pricing import Priced, Unpriced
@@ -128,12 +128,19 @@ def test_call_without_a_price_of_tokens_is_estimated_in_its_own_unit() -> None:
 
 
 def test_web_search_is_estimated_if_the_request_allows_it() -> None:
-    def searches(**request: Any) -> bool:
-        return searches_web(members(body('a "web_search" before', **request)) or {})
+    def searches(**request: Any) -> int:
+        return web_searches(members(body('a "web_search" before', **request)) or {})
 
-    assert searches(tools=[{"type": "web_search_20250305", "name": "web_search"}])
-    assert searches(web_search_options={})
-    assert not searches(tools=[{"name": "read_file"}])
+    tool = {"type": "web_search_20250305", "name": "web_search"}
+    assert searches(tools=[tool]) == 5
+    assert searches(tools=[tool | {"max_uses": 40}]) == 40
+    assert searches(tools=[tool | {"max_uses": 3}, tool | {"max_uses": 4}]) == 7
+    assert searches(tools=[tool | {"max_uses": 999_999_999}]) == 10_000
+    assert searches(tools=[tool | {"description": '"max_uses": 40'}]) == 5
+    assert searches(tools=[{"type": "web_search"}], max_tool_calls=2) == 2
+    assert searches(tools=[{"type": "web_search"}], max_tool_calls="many") == 5
+    assert searches(web_search_options={}) == 5
+    assert searches(tools=[{"name": "read_file", "max_uses": 9}]) == 0
 
 
 def audio_price(call: BilledCall) -> Priced | Unpriced:
