@@ -35,6 +35,13 @@ class Outcome:
     """Input, cache writes and output, as far as they are known; cache reads do not count."""
     incomplete: int = 0
     """Number of model calls in tokens that did not report all of these."""
+    other_units: int = 0
+    """Number of model calls that are billed in another unit, such as seconds."""
+
+    @property
+    def lacks_tokens(self) -> bool:
+        """True if the tokens of some model calls are not known."""
+        return bool(self.incomplete or self.other_units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +56,9 @@ def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
     """Return the charge of an interception in one budget.
 
     A response that reported only some of its tokens costs at least what was likely, and one that
-    broke off at least its reported tokens and its estimated input. Without usage, or without a
-    price for it, it costs what was likely. A refused or failed request is free.
+    broke off at least its reported tokens and its estimated input, as does one in another unit in a
+    budget of tokens. Without usage, or without a price for it, it costs what was likely. A refused
+    or failed request is free.
     """
     told = outcome.cost_nano_usd if unit == "usd" else outcome.tokens
     broke_off = outcome.status in ("cancelled", "interrupted")
@@ -63,7 +71,7 @@ def charge_of(unit: Unit, hold: Hold, outcome: Outcome) -> Charge:
             return Charge(amount=max(told, hold.likely), how=how)
         if unit == "tokens" and outcome.incomplete:
             return Charge(amount=max(told, hold.likely), how="estimated")
-        if broke_off:
+        if broke_off or (unit == "tokens" and outcome.other_units):
             return Charge(amount=max(told, hold.input), how="estimated")
         return Charge(amount=told, how="told")
     if outcome.status == "refused" or failed:

@@ -1,5 +1,6 @@
 """Decisions about requests, and the charges of their ends."""
 
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -117,6 +118,12 @@ def test_budget_of_tokens_is_charged_the_likely_tokens_if_some_are_unknown(
 ) -> None:
     ended = outcome(status, usages=1, tokens=tokens, incomplete=1)
     assert charge_of("tokens", HOLD, ended) == Charge(amount=charged, how="estimated")
+
+
+def test_budget_of_tokens_is_charged_the_estimated_input_of_calls_in_another_unit() -> None:
+    ended = outcome(usages=1, other_units=1)
+    assert charge_of("tokens", HOLD, ended) == Charge(amount=20, how="estimated")
+    assert charge_of("usd", HOLD, replace(ended, cost_nano_usd=7)) == Charge(amount=7, how="told")
 
 
 def test_budget_of_tokens_is_charged_tokens_with_or_without_a_price() -> None:

@@ -288,6 +288,19 @@ def test_background_response_is_charged_its_estimate_and_corrected_by_its_usage(
     assert book.sums() == (7, 7, 0)
 
 
+def test_call_in_another_unit_is_not_free_in_a_budget_of_tokens(book: Book) -> None:
+    id_ = book.hold(budget(unit="tokens"))
+    book.connection.execute(
+        "INSERT INTO aibridge_token_usages (id, interception_id, created_at, extra, cost_nano_usd)"
+        " VALUES (?, ?, '', '{\"input_audio_seconds\": 9.5}', 7)",
+        (new_id(), id_),
+    )
+    book.end(id_)
+    assert book.sums() == (2, 2, 0), "the estimated input"
+    book.budgets.settle(book.connection, [id_])
+    assert book.sums() == (2, 2, 0)
+
+
 def test_batch_without_a_price_is_counted_as_unpriced_when_its_usage_comes(book: Book) -> None:
     id_ = book.hold(budget(), worst=0, likely=0)
     book.budgets.settle(book.connection, [id_])

@@ -113,6 +113,7 @@ SELECT coalesce(i.status, 'interrupted'), i.http_status, count(u.id),
        count(CASE WHEN (u.input_tokens IS NOT NULL OR u.output_tokens IS NOT NULL)
                    AND (u.input_tokens IS NULL OR u.output_tokens IS NULL
                         OR u.cache_write_input_tokens IS NULL) THEN u.id END),
+       count(CASE WHEN u.input_tokens IS NULL AND u.output_tokens IS NULL THEN u.id END),
        (SELECT count(*) FROM aibridge_budget_entries e WHERE e.interception_id = x.id)
 FROM (SELECT :id AS id) x LEFT JOIN aibridge_interceptions i ON i.id = x.id
 LEFT JOIN aibridge_token_usages u ON u.interception_id = x.id

@@ -151,7 +151,7 @@ class Settlement:
             in_usd = counter.unit == "usd"
             told = outcome.cost_nano_usd if in_usd else outcome.tokens
             charge = Charge(amount=told - charged, how="correction")
-            if outcome.unpriced if in_usd else outcome.incomplete:
+            if outcome.unpriced if in_usd else outcome.lacks_tokens:
                 how: How = "unpriced" if in_usd else "correction"
                 charge = Charge(amount=max(0, charge.amount), how=how)
             self._slices.revoke(self._connection, counter.budget, counter.scope)
@@ -161,7 +161,7 @@ class Settlement:
         """Return the outcome of an interception, and the number of its entries."""
         values = {"id": interception_id}
         row = self._connection.execute(budget_sql.OUTCOME, values).fetchone()
-        status, http_status, usages, unpriced, cost, tokens, incomplete, entries = row
+        status, http_status, usages, unpriced, cost, tokens, incomplete, others, entries = row
         outcome = Outcome(
             status=status,
             http_status=http_status,
@@ -170,6 +170,7 @@ class Settlement:
             cost_nano_usd=cost,
             tokens=tokens,
             incomplete=incomplete,
+            other_units=others,
         )
         return outcome, entries
 

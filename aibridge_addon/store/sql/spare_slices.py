@@ -149,6 +149,7 @@ def _outcome(end: Mapping[str, Any], usages: Collection[Mapping[str, Any]]) -> O
         cost_nano_usd=sum(cost or 0 for cost in costs),
         tokens=sum(count or 0 for row in rows for count in row),
         incomplete=sum(None in row and row[:2] != [None, None] for row in rows),
+        other_units=sum(row[:2] == [None, None] for row in rows),
     )
 
 
