@@ -120,6 +120,8 @@ class RateLimits:
 
     def note_input(self, asked: Asked, scoped: tuple[Scoped, ...]) -> None:
         """Note the input of an admitted request, of which its session's next repeats most."""
+        if asked.route.bills_later:
+            return
         if asked.interception and _bounds("input_tokens", scoped):
             tokens = input_tokens(asked.content() or b"")
             self._inputs.add(conversation_of(asked.interception), tokens)
@@ -152,7 +154,7 @@ class RateLimits:
         return last.scoped, last.amounts
 
     def _estimate(self, asked: Asked, scoped: tuple[Scoped, ...]) -> Amounts:
-        if asked.is_unread_call:
+        if asked.is_unread_call or asked.route.bills_later:  # a batch runs for hours
             return {"requests": 1, "input_tokens": 0, "output_tokens": 0}
         amounts: Amounts = {"requests": 1}
         if _bounds("output_tokens", scoped):

@@ -189,6 +189,20 @@ def test_limit_for_a_model_counts_a_batch_that_names_it() -> None:
     assert limited.ask(batch[1]) is not None
 
 
+def test_batch_counts_as_one_request_and_leaves_the_tokens_of_a_minute_alone() -> None:
+    limited = Limited(
+        limit(requests_per_minute=2, input_tokens_per_minute=100, output_tokens_per_minute=2_000)
+    )
+    body = json.dumps({"requests": [{"params": {"model": "m", "system": "s" * 9_000}}]}).encode()
+    route = dataclasses.replace(ASKED.route, api="anthropic_batches")
+    batch = dataclasses.replace(asked_by("alice", body=body), route=route)
+    assert limited.ask(batch) is None
+    assert limited.ask(asked_by("alice", body=b"s" * 290)) is None
+    refused = limited.ask(asked_by("alice", body=b""))
+    assert refused
+    assert "2 requests per minute" in refused.message
+
+
 def test_limit_for_a_model_counts_requests_that_name_it_beside_another() -> None:
     limited = Limited(limit(select=Selection(models=("big",)), requests_per_minute=1))
     body = b'{"model": "small", "models": ["big"]}'
