@@ -1,6 +1,7 @@
 """Lengths of audio in requests, by its size and its stated format. Sans-io."""
 
 import re
+import struct
 from base64 import b64decode
 from collections.abc import Iterable
 from math import ceil
@@ -20,8 +21,11 @@ _PCM = 2
 _OPENAI_RATE = 24_000
 _GOOGLE_RATE = 16_000
 _LONG = 1_024
-_WAVE = slice(28, 32)
-"""The place of the bytes per second in the head of a WAV file."""
+WAVE_HEAD = 36
+"""Bytes of the head of a WAV file that tell its coding."""
+_UNCOMPRESSED = 1
+_FORMAT = struct.Struct("<HHI6xH")
+"""Coding, channels, samples per second and bits of a sample, from the 20th byte."""
 _RATE = re.compile(r";\s*rate=(\d{1,6})")
 
 
@@ -51,6 +55,17 @@ def is_blob(value: msgspec.Raw) -> bool:
     return memoryview(value).nbytes > _LONG + 2
 
 
+def wave_rate(head: bytes) -> int | None:
+    """Return the bytes per second of an uncompressed WAV file; None for another file.
+
+    Computed as decoders do, which do not look at what the head states beside.
+    """
+    if len(head) < WAVE_HEAD or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    coding, channels, rate, bits = _FORMAT.unpack_from(head, 20)
+    return channels * rate * bits // 8 or None if coding == _UNCOMPRESSED else None
+
+
 def file_rate(value: msgspec.Raw) -> int:
     """Return the bytes per second of a file of audio in base64."""
     head = bytes(memoryview(value)[1:65])
@@ -58,8 +73,7 @@ def file_rate(value: msgspec.Raw) -> int:
         start = b64decode(head, validate=True)
     except ValueError:
         return BYTES_PER_SECOND
-    stated = int.from_bytes(start[_WAVE], "little") if start[:4] == b"RIFF" else 0
-    return stated or BYTES_PER_SECOND
+    return wave_rate(start) or BYTES_PER_SECOND
 
 
 def spoken_input(

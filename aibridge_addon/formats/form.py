@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from aibridge_addon.formats.audio import WAVE_HEAD, wave_rate
 from aibridge_addon.raw_json import JSON, encode
 
 _CHARSET = r'(?:; *charset="?utf-8"?)?'
@@ -48,7 +49,7 @@ class UnreadableFormError(ValueError):
 class _Part(NamedTuple):
     name: str
     value: JSON
-    """A text; of a file its name, media type and size."""
+    """A text; of a file its name, media type and size, and of a WAV file its bytes per second."""
     start: int
     end: int
     """Position of the content in the body."""
@@ -132,7 +133,8 @@ def _part(body: bytes, start: int, end: int) -> _Part:
     try:
         name = (disposition[1] or disposition[2] or b"").decode()
         if disposition[3]:
-            return _Part(name, _file(disposition, media_type, end - start), start, end)
+            head = body[start : min(end, start + WAVE_HEAD)]
+            return _Part(name, _file(disposition, media_type, end - start, head), start, end)
         if end - start > _LONGEST_TEXT:
             raise UnreadableFormError("a text field is too long")
         return _Part(name, _text(body[start:end], media_type), start, end)
@@ -157,9 +159,13 @@ def _text(content: bytes, media_type: bytes) -> str:
     return content.decode()
 
 
-def _file(disposition: re.Match[bytes], media_type: bytes, size: int) -> dict[str, JSON]:
+def _file(
+    disposition: re.Match[bytes], media_type: bytes, size: int, head: bytes
+) -> dict[str, JSON]:
+    rate = wave_rate(head)
     return {
         "filename": (disposition[4] or disposition[5] or b"").decode("utf-8", "replace"),
         "media_type": media_type.decode("utf-8", "replace"),
         "bytes": size,
+        **({"bytes_per_second": rate} if rate else {}),
     }

@@ -9,11 +9,15 @@ import pytest
 
 from aibridge_addon.facts import SpokenInput
 from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats.form import read_form
 from aibridge_addon.raw_json import members
 
 
 def wave(seconds: int, bytes_per_second: int) -> bytes:
-    head = b"RIFF" + bytes(4) + b"WAVEfmt " + struct.pack("<IHHII", 16, 1, 1, 0, bytes_per_second)
+    """Return a file of 16 bits that states a wrong number of bytes per second, as some do."""
+    samples = bytes_per_second // 2
+    coding = struct.pack("<IHHIIHH", 16, 1, 1, samples, 2**31, 2, 16)
+    head = b"RIFF" + bytes(4) + b"WAVEfmt " + coding + b"data" + bytes(4)
     return head + bytes(seconds * bytes_per_second)
 
 
@@ -50,6 +54,24 @@ def test_audio_is_measured_by_its_coding(api: str, request_: dict[str, Any], tok
     found = spoken(api, request_)
     assert found.audio_tokens == pytest.approx(tokens, abs=2)
     assert (found.blobs, found.is_answered_in_audio) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"),
+    [
+        (wave(20, 192_000), 20),
+        (bytes(20 * 8_000), 20),
+        (b"RIFF" + bytes(20 * 8_000), 20),
+        (wave(20, 8_000).replace(struct.pack("<IH", 16, 1), struct.pack("<IH", 16, 85)), 20),
+        (wave(0, 0), 0),
+        (b"RIFF", 0),
+    ],
+)
+def test_uploaded_audio_is_measured_by_its_coding(content: bytes, seconds: int) -> None:
+    disposition = b'Content-Disposition: form-data; name="file"; filename="a.wav"'
+    form = b"--b\r\n" + disposition + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+    found = members(read_form("multipart/form-data; boundary=b", form)) or {}
+    assert FORMATS["openai_transcriptions"].units(found) == {"input_audio_seconds": seconds}
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,10 @@ class OpenAITranscriptions(OpenAIFormat):
         )
 
     def units(self, members: Members) -> Mapping[str, int]:
-        """Return the probable length of the audio, by the size of its file."""
-        size = count(mapping(member(members, "file")).get("bytes")) or 0
-        return {"input_audio_seconds": size // BYTES_PER_SECOND}
+        """Return the probable length of the audio, by the size and coding of its file."""
+        file = mapping(member(members, "file"))
+        rate = count(file.get("bytes_per_second")) or BYTES_PER_SECOND
+        return {"input_audio_seconds": (count(file.get("bytes")) or 0) // rate}
 
     def spoken_input(self, members: Members) -> SpokenInput:
         """Return the audio, for models whose audio is billed by tokens."""
