@@ -4,6 +4,7 @@ An edit changes the values of its members, and the model in the path; every othe
 is.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +48,10 @@ class ModelEdits:
                     exchange.record.sent_model = model
                 _edit_path(exchange.request, model)
             if (model or rules.output_ceiling is not None) and not read.is_partial:
-                _edit(read, rules)
+                if read.asked.route.bills_later:  # it may have many thousands of requests
+                    await asyncio.to_thread(_edit, read, rules)
+                else:
+                    _edit(read, rules)
         return exchange
 
     def message(self, asked: Asked, message: bytes, wire_format: Format) -> bytes:

@@ -169,7 +169,7 @@ def test_rules_hold_for_token_counts_compaction_and_batches(
     batches = replace(MESSAGES, path="/v1/messages/batches")
 
     def ask(api: Api, actor: str, model: str) -> httpx2.Response:
-        body = json.loads(MESSAGES.request("hi", stream=False)) | {"model": model}
+        body = json.loads(MESSAGES.request("hi", stream=False, max_tokens=9_000)) | {"model": model}
         if api is compacting:
             body = {"model": model, "input": "hi"}
         if api is batches:
@@ -182,6 +182,9 @@ def test_rules_hold_for_token_counts_compaction_and_batches(
         assert "'dear' is not allowed for intern" in refused.json()["error"]["message"]
     assert ask(batches, "intern", "fast").status_code == 400, "no alias is applied in a batch"
     assert standin.requests == []
+    ask(batches, "intern", "cheap-2")
+    (sent,) = json.loads(standin.requests[-1].body)["requests"]
+    assert (sent["params"]["model"], sent["params"]["max_tokens"]) == ("cheap-2", 500)
     assert ask(counting, "intern", "fast").status_code == 200
     assert json.loads(standin.requests[-1].body)["model"] == "cheap-1"
     actor = f"hasty-other-{way}"

@@ -133,3 +133,47 @@ def test_body_that_is_not_read_is_left_as_it_is(body: bytes) -> None:
 def test_largest_limit_is_held() -> None:
     request = {"generationConfig": {"maxOutputTokens": 50, "max_output_tokens": "60000"}}
     assert FORMATS["gemini"].output_limit(members(json.dumps(request).encode()) or {}) == 60000
+
+
+BATCHES = [
+    (
+        "anthropic_batches",
+        b'{"requests": [ {"custom_id":"a", "params":{"max_tokens": 9000, "model":"m"}},\n'
+        b'{"params": {"max_tokens":5}} ,{"params":{"max_tokens":7000,"thinking":'
+        b'{"type":"enabled","budget_tokens":2000}}}, [], 1 ], "x": 9000}',
+        b'{"requests": [ {"custom_id":"a", "params":{"max_tokens": 100, "model":"m"}},\n'
+        b'{"params": {"max_tokens":5}} ,{"params":{"max_tokens":2001,"thinking":'
+        b'{"type":"enabled","budget_tokens":2000}}}, [], 1 ], "x": 9000}',
+    ),
+    (
+        "gemini_batches",
+        b'{"batch":{"displayName":"d","inputConfig":{"requests":{"requests":['
+        b'{"request":{"generationConfig":{"maxOutputTokens":9000}}}, {"request": {}}]}}}}',
+        b'{"batch":{"displayName":"d","inputConfig":{"requests":{"requests":['
+        b'{"request":{"generationConfig":{"maxOutputTokens":100}}}, {"request": {}}]}}}}',
+    ),
+    (
+        "gemini_batches",
+        b'{"batch":{"input_config":{"requests":{"requests":['
+        b'{"request":{"generation_config":{"max_output_tokens":9000}}}]}}}}',
+        b'{"batch":{"input_config":{"requests":{"requests":['
+        b'{"request":{"generation_config":{"max_output_tokens":100}}}]}}}}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("api", "body", "lowered"), BATCHES)
+def test_limit_of_each_request_in_a_batch_is_lowered_and_no_other_byte_changes(
+    api: str, body: bytes, lowered: bytes
+) -> None:
+    wire_format, given = FORMATS[api], members(body) or {}
+    assert wire_format.lower_output_limit(body, given, 100) == lowered
+    assert wire_format.lower_output_limit(body, given, 10_000) == body
+
+
+@pytest.mark.parametrize("api", ["anthropic_batches", "gemini_batches"])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b'{"requests": 1}', b'{"requests": [{"params": [1]}]}', b'{"batch":[]}']
+)
+def test_batch_of_another_shape_is_left_as_it_is(api: str, body: bytes) -> None:
+    assert FORMATS[api].lower_output_limit(body, members(body) or {}, 100) == body

@@ -4,6 +4,7 @@ The state of a batch has no usage; each line of its results has a message with i
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.anthropic_messages import FORMAT as MESSAGES
@@ -12,6 +13,7 @@ from aibridge_addon.formats.base import RequestView
 from aibridge_addon.formats.batch_results import BatchResults
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
+from aibridge_addon.formats.output_limits import lowered_in_batch
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, member, members, text
@@ -40,11 +42,19 @@ class AnthropicBatches(OpenAIFormat):
             return None
         return ResponseFacts(response_id=text(document.get("id")), pending=True)
 
+    def lower_output_limit(self, body: bytes, given: Members, most: int) -> bytes:
+        """Lower the limit of each request."""
+        return lowered_in_batch(body, ("requests", "params"), partial(_lowered, most=most))
+
     def error(
         self, status: int, message: str, error_type: str | None = None, code: str | None = None
     ) -> bytes:
         """Return an error in the shape of the Messages API."""
         return error_body(status, message, error_type)
+
+
+def _lowered(params: bytes, most: int) -> bytes:
+    return MESSAGES.lower_output_limit(params, members(params) or {}, most)
 
 
 class BatchesView(PlainView):

@@ -5,6 +5,7 @@ A batch is an operation. Its results are in the operation, or in a file of JSON 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts, Usage
 from aibridge_addon.facts.model_names import plain_model
@@ -17,10 +18,12 @@ from aibridge_addon.formats.gemini.errors import error_body, read_error
 from aibridge_addon.formats.gemini.names import named
 from aibridge_addon.formats.gemini.other import GoogleFormat, named_model
 from aibridge_addon.formats.openai_other import PlainView
+from aibridge_addon.formats.output_limits import lowered_in_batch
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, as_raw, mapping, members, read, sequence, text
 
+_TO_REQUESTS = ("batch", "inputconfig", "requests", "requests", "request")
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 
 
@@ -37,6 +40,10 @@ class GeminiBatches(GoogleFormat):
     def read_request(self, request: RequestView) -> RequestFacts:
         """Read a request, whose model is in the path."""
         return replace(named_model(request), background=True)
+
+    def lower_output_limit(self, body: bytes, given: Members, most: int) -> bytes:
+        """Lower the limit of each request; those of a batch in a file are not seen."""
+        return lowered_in_batch(body, _TO_REQUESTS, partial(_lowered, most=most))
 
     def read_whole(self, body: bytes) -> ResponseFacts:
         """Read a batch, which may have failed, or an error in place of it."""
@@ -64,6 +71,10 @@ class GeminiBatches(GoogleFormat):
             cancelled=_state(document) == "CANCELLED",
             results_id=file if has_ended else None,
         )
+
+
+def _lowered(request: bytes, most: int) -> bytes:
+    return GENERATED.lower_output_limit(request, members(request) or {}, most)
 
 
 def _state(document: dict[str, JSON]) -> str:
