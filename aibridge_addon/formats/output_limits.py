@@ -1,13 +1,11 @@
 """Numbers in requests that bound the output: limits of tokens, and choices. Sans-io."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from aibridge_addon.raw_json import JSON, elements, pairs, read, with_changes
+from aibridge_addon.raw_json import JSON, pairs, read, with_changes
 
-type Lower = Callable[[bytes], bytes]
-"""Lowers the limits of a request, given its JSON."""
 type Places = Mapping[str, Places | None]
 """Names of members that limit the output tokens; where one holds others, their names."""
 
@@ -73,35 +71,3 @@ def lowered(data: bytes, places: Places, most: int) -> bytes:
         return str(most).encode() if (number(read(value)) or 0) > most else None
 
     return with_changes(data, change)
-
-
-def lowered_in_batch(data: bytes, path: Sequence[str], lower: Lower) -> bytes:
-    """Lower the limits of each request in a batch; every other byte stays as it is.
-
-    Args:
-        data: the batch, or the part of it to which the path leads.
-        path: names of the members to the requests, without `_`; of arrays, each element is meant.
-        lower: lowers the limits of a request.
-    """
-    if data.startswith(b"["):
-        return _with_elements(data, lambda each: lowered_in_batch(each, path, lower))
-    if not path:
-        return lower(data)
-
-    def change(name: str, value: msgspec.Raw) -> bytes | None:
-        is_on_path = name.replace("_", "").casefold() == path[0]
-        return lowered_in_batch(bytes(value), path[1:], lower) if is_on_path else None
-
-    return with_changes(data, change)
-
-
-def _with_elements(array: bytes, change: Lower) -> bytes:
-    """Change the elements of an array; what is between them stays as it is."""
-    made, end = bytearray(array[:1]), 1
-    for element in map(bytes, elements(array)):
-        start = array.find(element, end)
-        if start < 0:  # only lenient parsers accept it
-            return array
-        made += array[end:start] + change(element)
-        end = start + len(element)
-    return bytes(made) + array[end:]

@@ -100,6 +100,26 @@ def test_alias_is_sent_by_the_name_of_its_deployment(alias: str) -> None:
             {"requests": [{"model": "models/a"}, {"content": {}}]},
             {"requests": [{"model": "models/b"}, {"content": {}}]},
         ),
+        ("gemini_batches", {"x": 1}, {}),
+        (
+            "gemini_batches",
+            {
+                "batch": {
+                    "model": "models/a",
+                    "input_config": {
+                        "requests": {"requests": [{"request": {"model": "models/a"}}, {}]}
+                    },
+                }
+            },
+            {
+                "batch": {
+                    "model": "models/b",
+                    "input_config": {
+                        "requests": {"requests": [{"request": {"model": "models/b"}}, {}]}
+                    },
+                }
+            },
+        ),
         ("bedrock_converse", {"messages": []}, {}),
         ("openai_chat", {"model": "a"}, {"model": "b"}),
     ],

@@ -10,10 +10,10 @@ from aibridge_addon.facts import RequestFacts, ResponseFacts
 from aibridge_addon.formats.anthropic_messages import FORMAT as MESSAGES
 from aibridge_addon.formats.anthropic_messages.errors import error_body
 from aibridge_addon.formats.base import RequestView
+from aibridge_addon.formats.batch_requests import with_requests
 from aibridge_addon.formats.batch_results import BatchResults
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.openai_other import OpenAIFormat, PlainView
-from aibridge_addon.formats.output_limits import lowered_in_batch
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, elements, member, members, text
@@ -44,7 +44,7 @@ class AnthropicBatches(OpenAIFormat):
 
     def lower_output_limit(self, body: bytes, given: Members, most: int) -> bytes:
         """Lower the limit of each request."""
-        return lowered_in_batch(body, ("requests", "params"), partial(_lowered, most=most))
+        return with_requests(body, ("requests", "params"), partial(_lowered, most=most))
 
     def error(
         self, status: int, message: str, error_type: str | None = None, code: str | None = None

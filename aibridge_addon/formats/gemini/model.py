@@ -29,11 +29,16 @@ def with_model(request: Members, model: str) -> Mapping[str, JSON]:
     return changed
 
 
-def _with_model(request: msgspec.Raw, model: str) -> msgspec.Raw:
+def renamed(request: bytes, model: str) -> bytes:
+    """Return the JSON of a request in a batch with another model, if it names one."""
     given = (members(request) or {}).get(_MODEL)
-    if given is None:
-        return request
-    return msgspec.Raw(with_values(bytes(request), {_MODEL: _renamed(read(given), model)}))
+    return (
+        request if given is None else with_values(request, {_MODEL: _renamed(read(given), model)})
+    )
+
+
+def _with_model(request: msgspec.Raw, model: str) -> msgspec.Raw:
+    return msgspec.Raw(renamed(bytes(request), model))
 
 
 def _renamed(given: JSON, model: str) -> str:

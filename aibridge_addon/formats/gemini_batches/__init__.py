@@ -3,27 +3,31 @@
 A batch is an operation. Its results are in the operation, or in a file of JSON lines.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+
+from msgspec import Raw
 
 from aibridge_addon.facts import RequestFacts, ResponseFacts, Usage
 from aibridge_addon.facts.model_names import plain_model
 from aibridge_addon.formats.base import Format, RequestView
+from aibridge_addon.formats.batch_requests import with_requests
 from aibridge_addon.formats.batch_results import BatchResults, usages_of_line
 from aibridge_addon.formats.content import Part
 from aibridge_addon.formats.gemini import FORMAT as GENERATED
 from aibridge_addon.formats.gemini.embeddings import FORMAT as EMBEDDINGS
 from aibridge_addon.formats.gemini.errors import error_body, read_error
+from aibridge_addon.formats.gemini.model import renamed
 from aibridge_addon.formats.gemini.names import named
 from aibridge_addon.formats.gemini.other import GoogleFormat, named_model
 from aibridge_addon.formats.openai_other import PlainView
-from aibridge_addon.formats.output_limits import lowered_in_batch
 from aibridge_addon.formats.parts import text_part
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import JSON, as_raw, mapping, members, read, sequence, text
 
-_TO_REQUESTS = ("batch", "inputconfig", "requests", "requests", "request")
+_BATCH = "batch"
+_TO_REQUESTS = (_BATCH, "inputconfig", "requests", "requests", "request")
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 
 
@@ -41,9 +45,18 @@ class GeminiBatches(GoogleFormat):
         """Read a request, whose model is in the path."""
         return replace(named_model(request), background=True)
 
+    def with_model(self, members: Members, model: str) -> Mapping[str, JSON]:
+        """Return the members that repeat the model of the path, with another model."""
+        if _BATCH not in members:
+            return {}
+        rename = partial(renamed, model=model)
+        return {
+            _BATCH: Raw(with_requests(rename(bytes(members[_BATCH])), _TO_REQUESTS[1:], rename))
+        }
+
     def lower_output_limit(self, body: bytes, given: Members, most: int) -> bytes:
         """Lower the limit of each request; those of a batch in a file are not seen."""
-        return lowered_in_batch(body, _TO_REQUESTS, partial(_lowered, most=most))
+        return with_requests(body, _TO_REQUESTS, partial(_lowered, most=most))
 
     def read_whole(self, body: bytes) -> ResponseFacts:
         """Read a batch, which may have failed, or an error in place of it."""
