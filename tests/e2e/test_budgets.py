@@ -267,6 +267,25 @@ def test_unread_call_that_costs_nothing_passes_a_hard_budget(
     assert len(standin.requests) == is_free
 
 
+UNREADABLE = [
+    ("/chat/completions", {"content-encoding": "unknown"}),
+    ("/audio/transcriptions", {"content-type": "multipart/form-data; boundary=a; boundary=b"}),
+]
+
+
+@pytest.mark.parametrize(("path", "headers"), UNREADABLE)
+def test_refusal_of_a_body_that_cannot_be_read_says_so(
+    clients: Clients, standin: Server, path: str, headers: dict[str, str]
+) -> None:
+    sent = CHAT.headers | {"X-AIBridge-Actor": "small-unreadable"} | headers
+    with clients.http(FORWARD) as http:
+        url = clients.url(FORWARD, "openai", path)
+        refused = http.post(url, content=CHAT.request("hi", stream=False), headers=sent)
+    assert refused.status_code == 400
+    assert "its body cannot be read" in refused.json()["error"]["message"]
+    assert standin.requests == []
+
+
 DEAR = [
     ("/batches", b'{"input_file_id":"file-1"}'),
     ("/chat/completions", b'{"model":"dear-1","model":"cheap","messages":[]}'),
