@@ -76,6 +76,8 @@ class BodyTap:
         """Bytes that were read by `read_ahead`, and follow once more."""
         self._ahead_passing: list[bytes] = []
         """The part of them that is relayed then."""
+        self._has_read_ahead = False
+        """True if the last chunk was read ahead and relayed, and nothing ended or failed."""
         self._reader = self._open(options)
         self._withhold = withhold if self._reader else None
         self._splice = splice if self._reader else None
@@ -92,6 +94,7 @@ class BodyTap:
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Read a chunk; return the bytes to relay now. The empty chunk is the end of the body."""
+        self._has_read_ahead = False
         if not data:
             return self._end()
         if self._ahead:
@@ -115,10 +118,13 @@ class BodyTap:
 
         None: the same bytes follow by calls, which do not read them again, since some are held.
         """
+        if self._has_read_ahead and self._skip(data):
+            return [data]
         if self._ahead or self._is_ending or self._remaining is not None:
             return None
         passing = self(data)
         if not self.is_waiting:
+            self._has_read_ahead = self.read_error is None
             return passing
         self._ahead, self._ahead_passing = len(data), passing
         return None
@@ -166,6 +172,19 @@ class BodyTap:
         rest = data[self._ahead :]
         self._ahead = max(0, self._ahead - len(data))
         return passing + (self(rest) if rest else [])
+
+    def _skip(self, data: bytes) -> bool:
+        """Take a run of text deltas, the usual chunk, in the shortest way; False: it is another.
+
+        A paced stream has one chunk at a time, and each function that it passes is cold by then.
+        """
+        reader = self._reader
+        if reader is None or not reader.is_skippable(data):
+            return False
+        if self._splice is not None and not self._pass_text(data):
+            return False
+        reader.skip_chunk(data)
+        return True
 
     def _hold(self, passing: list[bytes], ending: list[bytes] | None) -> list[bytes]:
         """Hold the end and everything after it; return the bytes to relay now."""

@@ -16,9 +16,15 @@ from mitmproxy.proxy.server import ConnectionHandler
 from aibridge_addon.relay.client_handler import handler_of
 
 
-class _DeliversEvents(ConnectionHandler):
+class DeliversEvents(ConnectionHandler):
+    """Delivers every event, and counts them."""
+
+    event_count = 0
+    """Number of events that the layers have received, or will receive at once."""
+
     async def server_event(self, event: events.Event) -> None:
         """Deliver an event; a cancellation during the wait takes effect afterwards."""
+        self.event_count += 1
         cancellation: asyncio.CancelledError | None = None
         while True:
             try:
@@ -32,11 +38,11 @@ class _DeliversEvents(ConnectionHandler):
             task.cancel(*cancellation.args)
 
 
-class _DeliveringProxyHandler(_DeliversEvents, ProxyConnectionHandler):
+class _DeliveringProxyHandler(DeliversEvents, ProxyConnectionHandler):
     pass
 
 
-class _DeliveringReplayHandler(_DeliversEvents, ReplayHandler):
+class _DeliveringReplayHandler(DeliversEvents, ReplayHandler):
     pass
 
 

@@ -23,6 +23,7 @@ from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.client_handler import handler_of
 from aibridge_addon.relay.command_generators import Commands
+from aibridge_addon.relay.connection_handlers import DeliversEvents
 from aibridge_addon.relay.direct_way import DirectReader, DirectWay, Ends
 from aibridge_addon.relay.http1 import Http1ClientConnection, Http1ServerConnection
 from aibridge_addon.relay.masked_responses import MaskingStream
@@ -76,7 +77,7 @@ def _find_ends(stream: HttpStream) -> Ends | None:
     client_tls = [a for a in context.layers if type(a) is ClientTLSLayer]
     handler = handler_of(context.client)
     if (
-        handler is None
+        not isinstance(handler, DeliversEvents)
         or server_side is None
         or type(client_http) is not Http1ClientConnection
         or len(client_tls) > 1

@@ -19,6 +19,7 @@ from mitmproxy.utils import asyncio_utils
 from OpenSSL import SSL
 
 from aibridge_addon.relay.body_tap import BodyTap
+from aibridge_addon.relay.connection_handlers import DeliversEvents
 from aibridge_addon.relay.http1 import (
     Http1ClientConnection,
     Http1ServerConnection,
@@ -54,7 +55,7 @@ class DirectReader(asyncio.StreamReader):
 class Ends:
     """The connections of a streamed body, and the layers between them."""
 
-    handler: ConnectionHandler
+    handler: DeliversEvents
     server: Server
     server_tls: ServerTLSLayer | None
     server_http: Http1ServerConnection
@@ -78,7 +79,9 @@ class DirectWay:
         self._stream = stream
         self._tap = tap
         self._ends = ends
-        self._lock = ends.handler._server_event_lock
+        self._handler = ends.handler
+        self._events_at_rest = -1
+        """Number of events after which the layers were found at rest."""
         self._transport = ends.client_writer.transport
         response = ends.client_http.response
         assert response
@@ -97,11 +100,21 @@ class DirectWay:
 
     def _is_free(self) -> bool:
         """Return True if everything before this read is done, and the client keeps up."""
+        if self._events_at_rest != self._handler.event_count:
+            if not self._is_at_rest():
+                return False
+            self._events_at_rest = self._handler.event_count
+        transport = self._transport
+        return not transport.get_write_buffer_size() and not transport.is_closing()
+
+    def _is_at_rest(self) -> bool:
+        """Return True if the layers wait for the next chunk; only an event can change that."""
+        lock = self._handler._server_event_lock
         stream, http = self._stream, self._ends.server_http
         reader = http.body_reader
         return (
-            not self._lock.locked()
-            and not self._lock._waiters
+            not lock.locked()
+            and not lock._waiters
             and stream.server_state == stream.state_stream_response_body
             and stream.flow.response is not None
             and stream.flow.response.stream is self._tap
@@ -109,8 +122,6 @@ class DirectWay:
             and not http.buf
             and type(reader) is JoiningChunkedReader
             and reader.is_at_border
-            and not self._transport.is_closing()
-            and not self._transport.get_write_buffer_size()
             and all(layer._paused is None for layer in self._ends.layers)
         )
 
@@ -119,12 +130,15 @@ class DirectWay:
         pieces, size = whole_chunks(data)
         if size != len(data):
             return False
-        passing = self._tap.read_ahead(b"".join(pieces))
+        body = b"".join(pieces)
+        passing = self._tap.read_ahead(body)
         if passing is None:
             return False
-        self._ends.handler.timeout_watchdog.register_activity()
-        if body := b"".join(passing):
-            self._send(b"%x\r\n%s\r\n" % (len(body), body) if self._is_chunked else body)
+        self._handler.timeout_watchdog.register_activity()
+        if self._is_chunked and len(passing) == 1 and passing[0] is body:
+            self._send(data)
+        elif passed := b"".join(passing):
+            self._send(b"%x\r\n%s\r\n" % (len(passed), passed) if self._is_chunked else passed)
         return True
 
     def _send(self, data: bytes) -> None:
@@ -156,8 +170,9 @@ class DirectWay:
         )
 
     async def _hand_over(self) -> None:
-        await self._ends.handler.server_event(events.DataReceived(self._ends.server, b""))
-        await self._ends.handler.drain_writers()
+        handler: ConnectionHandler = self._handler
+        await handler.server_event(events.DataReceived(self._ends.server, b""))
+        await handler.drain_writers()
 
 
 def _is_single_record(data: bytes) -> bool:

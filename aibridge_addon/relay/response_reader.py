@@ -139,17 +139,35 @@ class ResponseReader:
 
         Returns False for any others, which are for `split`.
         """
-        pattern = self._reader.skippable
-        if (
-            pattern is None
-            or self._detector.shape is not Shape.EVENTS
-            or self._parser.pending
-            or not pattern.fullmatch(decoded)
-        ):
+        if not self._is_run(decoded):
             return False
         if self._streamed is not None:
             self._streamed.append(decoded)
         return True
+
+    def is_skippable(self, data: bytes) -> bool:
+        """Return whether a chunk, not decoded yet, is for `skip_chunk`."""
+        return (
+            self._has_begun
+            and not self._is_coded
+            and self._is_run(data)
+            and len(data) <= self._decoder.left
+        )
+
+    def skip_chunk(self, data: bytes) -> None:
+        """Take a chunk that `is_skippable`."""
+        self._decoder.left -= len(data)
+        if self._streamed is not None:
+            self._streamed.append(data)
+
+    def _is_run(self, decoded: bytes) -> bool:
+        pattern = self._reader.skippable
+        return (
+            pattern is not None
+            and self._detector.shape is Shape.EVENTS
+            and not self._parser.pending
+            and pattern.fullmatch(decoded) is not None
+        )
 
     def split(self, decoded: bytes, unwanted: re.Pattern[bytes] | None = None) -> list[Event]:
         """Return the events that decoded bytes complete, to be passed to `feed`.

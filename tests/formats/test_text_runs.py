@@ -1,6 +1,7 @@
 """Text deltas that are relayed unread while central tools are offered: nothing else changes."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -22,15 +23,18 @@ from formats.test_skippable import BEGINNINGS, TEXT, apis, event_of
 OF_APIS_WITH_RUNS = [scenario for scenario in STREAMS if scenario.wire_format.name in TEXT]
 
 
-def tap_of(api: str, splicer: Splicer) -> BodyTap:
+def tap_of(api: str, splicer: Splicer | None = None, *, max_bytes: int = 10**6) -> BodyTap:
+    options = ReaderOptions(
+        wire_format=FORMATS[api],
+        announces_stream=True,
+        content_encoding="",
+        max_bytes=max_bytes,
+        keeps_content=True,
+    )
+    if splicer is None:
+        return BodyTap("flow-1", "interception-1", options)
     return BodyTap(
-        "flow-1",
-        "interception-1",
-        ReaderOptions(
-            wire_format=FORMATS[api], announces_stream=True, content_encoding="", max_bytes=10**6
-        ),
-        splice=splicer.feed,
-        pass_text=splicer.pass_text,
+        "flow-1", "interception-1", options, splice=splicer.feed, pass_text=splicer.pass_text
     )
 
 
@@ -40,6 +44,16 @@ def relayed(tap: BodyTap, chunks: list[bytes]) -> bytes:
         out += tap(chunk)
         out += tap.release()
     return b"".join(out)
+
+
+def relayed_ahead(tap: BodyTap, chunks: list[bytes]) -> bytes:
+    """Relay chunks as the direct way does, which gives what is held to the usual way."""
+    out = []
+    for chunk in filter(None, chunks):
+        passing = tap.read_ahead(chunk)
+        out += tap(chunk) if passing is None else passing
+        out += tap.release() if tap.held else []
+    return b"".join([*out, *tap(b""), *tap.release()])
 
 
 class CountingSplicer:
@@ -74,6 +88,25 @@ def test_runs_of_text_deltas_change_nothing_for_client_and_turn(
         assert out == b"".join(feed(api, expected, stream))
         assert splicer.turn() == expected.turn()
     assert splicer.finish() == expected.finish()
+
+
+@every(OF_APIS_WITH_RUNS)
+@given(data=st.data())
+def test_stream_that_is_read_ahead_has_the_same_facts_and_content(
+    scenario: Scenario, data: st.DataObject
+) -> None:
+    api, stream = scenario.wire_format.name, scenario.stream()
+    whole_events = re.findall(rb"(?s).+?(?:\n\n|\Z)", stream)
+    chunks = data.draw(st.one_of(st.just(whole_events), pieces(stream)))
+    limit = data.draw(st.sampled_from([10**6, len(stream) // 2, len(stream)]))
+    tap, usual = tap_of(api, max_bytes=limit), tap_of(api, max_bytes=limit)
+    splicer = tools_of(api).splicer(frozenset())
+
+    assert relayed_ahead(tap, chunks) == relayed(usual, chunks) == stream
+    assert relayed_ahead(tap_of(api, splicer), chunks) == stream
+
+    assert (tap.facts(), tap.content()) == (usual.facts(), usual.content())
+    assert tap.read_error == usual.read_error
 
 
 @apis

@@ -42,7 +42,8 @@ class ContentDecoder:
                 f"the body has {len(names)} content codings, more than {MAX_CODINGS}"
             )
         self._steps = [_step(name, max_bytes) for name in reversed(names)]
-        self._left = max_bytes
+        self.left = max_bytes
+        """Bytes that the body may still decode to."""
 
     @property
     def is_identity(self) -> bool:
@@ -56,8 +57,8 @@ class ContentDecoder:
                 data = step(data)
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
             raise UndecodableError(str(error)) from error
-        self._left -= len(data)
-        if self._left < 0:
+        self.left -= len(data)
+        if self.left < 0:
             raise UndecodableError("the body decodes to more bytes than the limit")
         return data
 
