@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from aibridge_addon.background_record import BackgroundRecord
 from aibridge_addon.batch_record import BatchRecord
+from aibridge_addon.exchange.batch_lists import BatchListExchange, batches_in
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.commit import Commit
 from aibridge_addon.exchange.exchange import Exchange
@@ -24,17 +25,20 @@ from aibridge_addon.facts import (
     BackgroundResponse,
     Interception,
     RequestFacts,
+    Status,
     TokenUsage,
     id_of_day,
     now,
 )
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.interception import Publish
+from aibridge_addon.providers.instance import Provider
 
 logger = logging.getLogger(__name__)
 
 MOST_REMEMBERED = 4096
 """Number of responses that are found without asking the store."""
+_OF_A_PART = ("range", "if-range")
 _ANY_SIZE = 2**62
 """Results of a batch are read line by line, and none is held."""
 
@@ -76,7 +80,8 @@ class BackgroundResponses:
         request = exchange.flow.request
         poll = poll_of(request, exchange.request.route.provider.type)
         if poll is None:
-            return _ignoring(exchange) if is_list_of_batches(request) else exchange
+            is_list = is_list_of_batches(request)
+            return BatchListExchange(exchange, self._read_list) if is_list else exchange
         provider = exchange.request.route.provider.name
         record = await self._record(provider, poll.id)
         if record:
@@ -87,11 +92,24 @@ class BackgroundResponses:
         if record is None:
             return exchange
         reads_batch = poll.batch_format is not poll.wire_format and isinstance(record, BatchRecord)
+        for name in _OF_A_PART:  # usage in a line that is cut would be seen by nobody
+            request.headers.pop(name, None)
         read = replace(exchange.request, max_bytes=_ANY_SIZE) if reads_batch else exchange.request
         polled = RecordedExchange(read, poll.wire_format, record=record, commit=self._commit)
         polled.may_change_key = True
         polled.asks_for_stream = request.query.get("stream") == "true"
         return polled
+
+    async def _read_list(self, provider: Provider, body: bytes) -> None:
+        """Record the usage of batches that were created through this store."""
+        has_ended = False
+        for facts in batches_in(provider, body):
+            assert facts.response_id, "only such batches are read"
+            record = await self._record(provider.name, facts.response_id)
+            if isinstance(record, BatchRecord) and not record.ended:
+                has_ended |= record.end(Status.COMPLETED, response=facts, http_status=200)
+        if has_ended:
+            await self._commit()
 
     async def _record(self, provider: str, response_id: str) -> BackgroundRecord | None:
         key = (provider, response_id)

@@ -7,11 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 from formats.test_batch_results import ANTHROPIC, OPENAI
-from standin import EndEarly, Part, Provider, Request, Response
+from standin import EndEarly, Part, Provider, Request, Response, Server
 
 from e2e.clients import Clients, Way
 from e2e.conftest import StartProxy
 from e2e.metrics import metrics_text
+from e2e.places import google_toml
 from e2e.proxy import Proxy
 
 FORWARD, REVERSE = Way("forward"), Way("reverse")
@@ -169,6 +170,66 @@ def test_openai_batch_without_usage_is_recorded_by_its_file(
             assert client.files.content("file-x").content == OPENAI
     assert records.interception["status"] == "completed"
     assert sorted(row["input_tokens"] for row in records.token_usages) == [3, 5, 6]
+
+
+def test_openai_batch_is_recorded_by_a_list_that_has_its_usage(
+    proxy: Proxy, clients: Clients, provider: Provider
+) -> None:
+    before = len(proxy.records.token_usages)
+    with proxy.recording() as records, clients.openai(REVERSE, default_headers=CANNED) as client:
+        for id_ in ("batch_l1", "batch_l2"):
+            can(provider, openai_batch(id_, "validating"))
+            client.batches.create(
+                completion_window="24h", endpoint="/v1/chat/completions", input_file_id="file-1"
+            )
+        ended = openai_batch("batch_l1", "completed", usage=USAGE, output_file_id="file-l")
+        elsewhere = openai_batch("batch_elsewhere_l", "completed", usage=USAGE)
+        listed = [ended, openai_batch("batch_l2", "in_progress"), elsewhere, "no batch"]
+        can(provider, {"object": "list", "data": listed, "has_more": False})
+        for _ in range(2):
+            client.get("/batches", cast_to=httpx2.Response)
+            assert len(proxy.records.token_usages) == before + 1
+        can(provider, ended)
+        client.batches.retrieve("batch_l1")
+    assert [row["status"] for row in records.interceptions] == ["completed", None]
+    assert [row["input_tokens"] for row in records.token_usages] == [1000]
+
+
+def test_gemini_batch_is_recorded_by_a_list_that_has_its_results(
+    start_proxy: StartProxy, clients_of: Callable[[Proxy], Clients], provider: Provider
+) -> None:
+    proxy = start_proxy(env={"GEMINI_API_KEY": "k"})
+    proxy.config_path.write_text(google_toml(clients_of(proxy).origin))
+    clients = clients_of(proxy.restart())
+    begun = {"name": "batches/b1", "metadata": {"model": "models/gemini-2.5-flash"}}
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": 4, "totalTokenCount": 7}
+    answer = {"response": {"candidates": [], "usageMetadata": usage}}
+    output = {"inlinedResponses": {"inlinedResponses": [answer]}}
+    ended = begun | {"done": True, "response": output}
+    headers = CANNED | {"x-goog-api-key": "k"}
+    url = clients.url(REVERSE, "gemini", "/v1beta")
+    with clients.http(REVERSE) as client:
+        can(provider, begun)
+        client.post(f"{url}/models/gemini-2.5-flash:batchGenerateContent", json={}, headers=headers)
+        can(provider, {"operations": [ended]})
+        for _ in range(2):
+            assert client.get(f"{url}/batches", headers=headers).json() == {"operations": [ended]}
+    assert [row["status"] for row in proxy.records.interceptions] == ["completed"]
+    assert [row["input_tokens"] for row in proxy.records.token_usages] == [3]
+
+
+def test_part_of_results_is_not_asked_for_until_their_usage_is_recorded(
+    proxy: Proxy, clients: Clients, provider: Provider, standin: Server
+) -> None:
+    id_ = "msgbatch_part"
+    create_anthropic(clients, provider, REVERSE, id_)
+    can(provider, ANTHROPIC, "application/x-jsonl")
+    headers = CANNED | {"x-api-key": "k", "range": "bytes=9-", "if-range": '"x"'}
+    url = clients.url(REVERSE, "anthropic", f"/v1/messages/batches/{id_}/results")
+    with proxy.recording(), clients.http(REVERSE) as client:
+        for asked in (None, "bytes=9-"):
+            assert client.get(url, headers=headers).content == ANTHROPIC
+            assert standin.requests[-1].header("range") == asked
 
 
 def test_batch_that_was_created_elsewhere_is_recorded_once_by_several_processes(
