@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from direct_peer import HEAD, asked, settle
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mitmproxy.utils import asyncio_utils
 from standin import make_authority
 
 from aibridge_addon.relay import direct_names
@@ -129,6 +131,21 @@ async def test_slow_client_slows_the_server_and_memory_is_bounded(
         await settle()
         assert len(peer.body[0]) == sent * 8008
         assert not peer.server.transport.is_paused
+
+
+async def test_records_that_arrive_before_the_layers_are_woken_are_relayed_too(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waking: list[Coroutine[Any, Any, None]] = []
+    async with asked(tls=tls) as peer:
+        peer.send(ONE)
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio_utils, "create_task", lambda work, **_: waking.append(work))
+            peer.send(ONE[:5])
+        peer.send(ONE[5:] + ONE)
+        await asyncio.gather(*waking)
+        await settle()
+        assert peer.body == (b"data: 1\n\n" * 3, False)
 
 
 async def test_nothing_is_written_to_a_client_that_is_leaving() -> None:
