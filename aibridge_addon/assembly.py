@@ -25,13 +25,13 @@ from aibridge_addon.exchange.edits import edits_of
 from aibridge_addon.exchange.follow_up import FollowUps
 from aibridge_addon.exchange.head_reader import HeadReader
 from aibridge_addon.exchange.intake import Intake
+from aibridge_addon.exchange.keys_and_retries import KeysAndRetries
 from aibridge_addon.exchange.live import LiveRequests
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import PolicyCheck
 from aibridge_addon.exchange.policy_set import PolicySet
 from aibridge_addon.exchange.reception import Reception
 from aibridge_addon.exchange.record_maker import RecordMaker
-from aibridge_addon.exchange.sending import Sending
 from aibridge_addon.exchange.stream_bridge import StreamBridge
 from aibridge_addon.exchange.tool_servers import CentralServers
 from aibridge_addon.exchange.tunnels import Tunnels
@@ -115,7 +115,7 @@ class Components:
         self.views.limit(settings.kept_flows, settings.kept_flow_bytes)
         self._apply_access(settings)
         self._outputs.apply(settings.webhooks)
-        self._sending.apply(settings)
+        self._keys_and_retries.apply(settings)
         self._policies.apply(settings, own_hosts=listened_names(self._options))
         models = ModelEdits(settings.model_rules)
         self.cross_origin = CrossOriginSharing(self._policies.browser_origin)
@@ -134,7 +134,7 @@ class Components:
                 models=models,
                 attach=self.background.attach,
                 central=self._servers.use(settings),
-                signing=self._sending.signing,
+                signing=self._keys_and_retries.signing,
             ),
             refusals=self._early_refusals,
             metrics=self.metrics,
@@ -154,7 +154,7 @@ class Components:
         self._shortage_log.remove()
         self.tunnels.end_all()
         self._recorder.close()
-        self._sending.close()
+        self._keys_and_retries.close()
         self._outputs.close()
         self._jwts.close()
         # A task, since mitmproxy awaits this at its end, but not where a script is reloaded.
@@ -180,14 +180,14 @@ class Components:
         self.live = LiveRequests()
         self.held = HeldBodies()
         self._early_refusals = EarlyRefusals(self.metrics)
-        self._sending = Sending(self.metrics, lambda: self._outputs)
+        self._keys_and_retries = KeysAndRetries(self.metrics, lambda: self._outputs)
         self._policies = PolicySet(
             admission=self.admission,
             can_record=lambda: self._recorder.available,
             find_book=lambda: self._recorder.budget_book(),
             open_limit_book=self._store.limit_book,
             on_budget_warning=lambda warning: self._outputs.report_budget(warning),
-            find_key_pool=self._sending.pools.find,
+            find_key_pool=self._keys_and_retries.pools.find,
             on_trip=lambda key, trips: self._outputs.report_circuit(*key, trips),
             metrics=self.metrics,
         )
@@ -199,9 +199,9 @@ class Components:
             held=self.held,
             refusals=self._early_refusals,
             is_ours=lambda flow: self.reception.heads.is_ours(flow),
-            second_attempt=self._sending.attempt,
+            second_attempt=self._keys_and_retries.attempt,
         )
-        self._sending.connect(
+        self._keys_and_retries.connect(
             bridge=self.bridge,
             register=self.live.registered,
             check_upstream=self._policies.decide_upstream,
@@ -210,7 +210,7 @@ class Components:
             bridge=self.bridge,
             register=self.live.registered,
             check_upstream=self._policies.decide_upstream,
-            pools=self._sending.pools,
+            pools=self._keys_and_retries.pools,
             metrics=self.metrics,
             attach=self.views.attach,
         )
@@ -242,7 +242,7 @@ class Components:
             ledger=Ledger(remember=remember, find=find),
             attempts=Attempts(remember=remember, find=find),
             follow_ups=self._follow_ups,
-            refused_edits=self._sending.last_resort.refused_edits,
+            refused_edits=self._keys_and_retries.last_resort.refused_edits,
             metrics=self.metrics,
         )
 
@@ -251,7 +251,7 @@ class Components:
             find=self._recorder.find_background_response,
             publish=self._facts.publish,
             commit=self._commit.wait,
-            return_to=self._sending.pools.return_to,
+            return_to=self._keys_and_retries.pools.return_to,
         )
         for handlers in (
             recorder.fact_handlers(self._recorder),
@@ -261,7 +261,7 @@ class Components:
             self.views.handlers,
             self._presence.handlers,
             *self._policies.handlers,
-            *self._sending.handlers,
+            *self._keys_and_retries.handlers,
             *self._outputs.handlers,
         ):
             self._facts.subscribe(handlers)
@@ -320,14 +320,14 @@ class Components:
                 policies=policies,
                 records=records,
                 models=models,
-                keys=self._sending.pools,
+                keys=self._keys_and_retries.pools,
                 refresh=self.admission.refresh,
                 commit=self._commit.wait,
             ),
             metrics=self.metrics,
             count_usage=self._unrecorded_usage.count,
-            keys=self._sending.pools,
-            fallbacks=self._sending.fallbacks,
+            keys=self._keys_and_retries.pools,
+            fallbacks=self._keys_and_retries.fallbacks,
             commit=self._commit.wait,
         )
 
@@ -344,6 +344,6 @@ class Components:
 
     def health(self) -> Health:
         """Return the health now."""
-        servers, keys = self._servers.status(), self._sending.pools.states()
+        servers, keys = self._servers.status(), self._keys_and_retries.pools.states()
         can_record, limits = self._recorder.available, self._policies.limits_state()
         return Health.now(can_record=can_record, servers=servers, keys=keys, limits=limits)

@@ -49,7 +49,7 @@ def open_tokens_of(proxy: RunningProxy) -> Store:
 
 
 def requires_token(proxy: RunningProxy) -> bool:
-    """Return whether clients need an access token now, as far as this user can read that."""
+    """Return True if clients need an access token now, as far as this user can read that."""
     if proxy.token_rule == "auto" and proxy.tokens_in:  # noqa: S105 a rule
         try:
             return bool(open_tokens_of(proxy).access_tokens())

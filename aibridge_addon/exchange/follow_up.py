@@ -10,7 +10,7 @@ from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.key_pools import KeyPools
-from aibridge_addon.exchange.send_tools import CheckUpstream, Register
+from aibridge_addon.exchange.send_dependencies import CheckUpstream, Register
 from aibridge_addon.facts import Interception
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.formats.upstream_error import UpstreamError

@@ -12,7 +12,7 @@ from mitmproxy.connection import Client, Server
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.inner_call import InnerCallExchange
 from aibridge_addon.exchange.key_pools import KeyPools
-from aibridge_addon.exchange.send_tools import Register
+from aibridge_addon.exchange.send_dependencies import Register
 from aibridge_addon.providers.central_keys import CentralKey
 from aibridge_addon.providers.credentials import Credential
 from aibridge_addon.providers.instance import Provider

@@ -12,7 +12,7 @@ from mitmproxy import http
 from aibridge_addon.access.keys.affinity import Affinity, affinity_of
 from aibridge_addon.access.keys.failures import Failure, classify
 from aibridge_addon.access.keys.pool import Change, KeyPool, KeyRow
-from aibridge_addon.access.keys.sends import OF_KEYS
+from aibridge_addon.access.keys.send_plan import OF_KEYS
 from aibridge_addon.exchange.client_request import ClientRequest, PooledKey
 from aibridge_addon.facts import BackgroundResponse, InterceptionEnded
 from aibridge_addon.headers import lowered

@@ -121,7 +121,7 @@ def load(path: Path) -> RunningProxy | None:
 
 
 def accepts_connections(url: str) -> bool:
-    """Return whether a server accepts connections at a URL."""
+    """Return True if a server accepts connections at a URL."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_S):

@@ -116,7 +116,7 @@ class ContentStatements:
 
 
 def _is_new[Key](known: OrderedDict[Key, str], key: Key, day: str) -> bool:
-    """Return whether a key was not known on a day; it is from now on."""
+    """Return True if a key was not known on a day; it is from now on."""
     if known.get(key) == day:
         return False
     known[key] = day

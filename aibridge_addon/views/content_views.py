@@ -103,7 +103,7 @@ def _raw(data: bytes) -> str:
 
 
 def _is_piece(event: dict[str, JSON]) -> bool:
-    """Return whether an event is a piece of a response, unlike its end or an error."""
+    """Return True if an event is a piece of a response, unlike its end or an error."""
     return "response" not in event and "error" not in event
 
 

@@ -106,6 +106,6 @@ def _has_other_scripts() -> bool:
 
 
 def _is_set(name: str) -> bool:
-    """Return whether somebody has set an option, even to its default."""
+    """Return True if somebody has set an option, even to its default."""
     # mitmproxy has no public question for it.
     return ctx.options._options[name].value is not optmanager.unset

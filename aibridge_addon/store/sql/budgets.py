@@ -213,7 +213,7 @@ class SQLBudgets:
         return settlement.finish(self.known)
 
     def _are_counted(self, connection: Connection) -> bool:
-        """Return whether any call was ever counted: a store without budgets looks for none."""
+        """Return True if any call was ever counted: a store without budgets looks for none."""
         return bool(connection.execute(budget_sql.ARE_COUNTED).fetchone()[0])
 
     def settle_so_far(self, connection: Connection, interception_id: str) -> list[BudgetWarning]:
@@ -225,7 +225,7 @@ class SQLBudgets:
         return settlement.finish(self.known)
 
     def is_lease_due(self) -> bool:
-        """Return whether the lease must be renewed soon."""
+        """Return True if the lease must be renewed soon."""
         return self._clock() >= self._renew_at
 
     def sweep(self, connection: Connection) -> list[BudgetWarning]:

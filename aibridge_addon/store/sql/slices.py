@@ -149,7 +149,7 @@ class Slices:
         return found
 
     def are_valid(self, connection: Connection, slices: Sequence[Slice]) -> bool:
-        """Return whether no process has taken any of these own slices away."""
+        """Return True if no process has taken any of these own slices away."""
         if not slices:
             return True
         if self._promises:
@@ -249,7 +249,7 @@ class Slices:
         self._is_checked = True
 
     def _use_until_now(self) -> bool:
-        """Return whether calls came since the last time; admit none in memory if not."""
+        """Return True if calls came since the last time; admit none in memory if not."""
         with self._lock:
             is_used, self._is_used = self._is_used, False
             if not is_used:

@@ -159,7 +159,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def is_transient(error: OSError | sqlite3.Error, path: Path) -> bool:
-    """Return whether an error may pass without a change of settings.
+    """Return True if an error may pass without a change of settings.
 
     A path that never was a database, and cannot become a database, is a mistake in the settings.
     """

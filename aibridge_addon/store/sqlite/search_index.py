@@ -100,12 +100,12 @@ class Indexer:
 
 
 def has_fts5(connection: sqlite3.Connection) -> bool:
-    """Return whether this SQLite has FTS5."""
+    """Return True if this SQLite has FTS5."""
     rows = connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchall()
     return bool(rows)
 
 
 def is_indexed(connection: sqlite3.Connection) -> bool:
-    """Return whether the index exists, and deletions are removed from it."""
+    """Return True if the index exists, and deletions are removed from it."""
     rows = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [_TRIGGER]).fetchall()
     return bool(rows)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aibridge_addon.access.keys.failures import Failure, classify
-from aibridge_addon.access.keys.sends import SendPlan, Step
+from aibridge_addon.access.keys.send_plan import SendPlan, Step
 from aibridge_addon.access.policies import Refusal
 from aibridge_addon.exchange.bridged import BridgedExchange
 from aibridge_addon.exchange.client_request import PooledKey
@@ -20,7 +20,7 @@ from aibridge_addon.exchange.error_responses import refusal_response
 from aibridge_addon.exchange.exchange import Exchange
 from aibridge_addon.exchange.fallbacks import FallbackOption
 from aibridge_addon.exchange.inner_call import InnerCallExchange
-from aibridge_addon.exchange.send_tools import SendTools
+from aibridge_addon.exchange.send_dependencies import SendDependencies
 from aibridge_addon.facts import UNPROCESSED, Interception
 from aibridge_addon.failed_sends import FailedSend
 from aibridge_addon.providers.central_keys import CentralKey
@@ -41,17 +41,17 @@ class _Place:
     served_by: str
 
 
-class Sends:
+class FurtherSends:
     """Continues one request whose first send failed."""
 
-    def __init__(self, exchange: Exchange, tools: SendTools, plan: SendPlan) -> None:
+    def __init__(self, exchange: Exchange, dependencies: SendDependencies, plan: SendPlan) -> None:
         self.first = HeldAnswer()
         """Receives the response to the first send."""
         self._exchange = exchange
-        self._tools = tools
+        self._dependencies = dependencies
         self._plan = plan
         self._tried: list[CentralKey] = []
-        self._fallbacks = tools.fallbacks.options(exchange)
+        self._fallbacks = dependencies.fallbacks.options(exchange)
         self._is_first = True
 
     @asynccontextmanager
@@ -111,7 +111,7 @@ class Sends:
         failure = classify(status, answer.headers, answer.decoded_body(), datetime.now(UTC))
         if failure and status is None and is_unprocessed(answer.problem):
             failure = replace(failure, is_unprocessed=True)
-        self._tools.pools.report(self._exchange.request, failure)
+        self._dependencies.pools.report(self._exchange.request, failure)
         return failure
 
     async def _prepare(self, failure: Failure, answer: HeldAnswer) -> bool:
@@ -136,7 +136,7 @@ class Sends:
         return refusal is None
 
     async def _fallback_for(self, failure: str) -> FallbackOption | None:
-        return await self._tools.fallbacks.find(self._fallbacks, failure)
+        return await self._dependencies.fallbacks.find(self._fallbacks, failure)
 
     def _other_key(self) -> PooledKey | None:
         pooled = self._exchange.request.pooled
@@ -159,10 +159,10 @@ class Sends:
         """Let the next send have another key, or go to another instance."""
         exchange = self._exchange
         if step.to == "other_key" and key:
-            self._tools.pools.use(exchange.request, key)
+            self._dependencies.pools.use(exchange.request, key)
         elif step.to == "fallback" and fallback and isinstance(exchange, BridgedExchange):
             self._fallbacks = [other for other in self._fallbacks if other != fallback]
-            model = self._tools.fallbacks.apply(exchange.read, fallback)
+            model = self._dependencies.fallbacks.apply(exchange.read, fallback)
             exchange.record.sent_model = model
         if isinstance(exchange, BridgedExchange):
             begun = exchange.request.as_sent(exchange.record.interception)
@@ -181,10 +181,10 @@ class Sends:
         if not isinstance(self._exchange, BridgedExchange | CountedExchange):
             return None
         read = self._exchange.read
-        refusal = await self._tools.check_upstream(read.asked)
+        refusal = await self._dependencies.check_upstream(read.asked)
         if refusal:
             name = read.client.route.provider.name
-            self._tools.metrics.count_refused(name, refusal.reason)
+            self._dependencies.metrics.count_refused(name, refusal.reason)
         return refusal
 
     async def _send(
@@ -195,22 +195,22 @@ class Sends:
         exchange, answer = self._exchange, HeldAnswer()
         sent = replace(exchange.request, flow=further_request(exchange.flow, comment, request))
         if request and sent.pooled:  # the original has the first key
-            self._tools.pools.use(sent, sent.pooled)
-        send = FurtherSend(sent.flow, self._tools.bridge, answer)
+            self._dependencies.pools.use(sent, sent.pooled)
+        send = FurtherSend(sent.flow, self._dependencies.bridge, answer)
         inner = InnerCallExchange(sent, exchange.wire_format, send)
-        await call.enter_async_context(self._tools.register(inner))
+        await call.enter_async_context(self._dependencies.register(inner))
         await call.enter_async_context(send)
         return answer
 
     async def _without_edits(self, answer: HeldAnswer, call: AsyncExitStack) -> HeldAnswer:
         """Return the response to the original request if the edited one was refused."""
-        exchange, tools = self._exchange, self._tools
+        exchange, dependencies = self._exchange, self._dependencies
         if not isinstance(exchange, BridgedExchange | CountedExchange):
             return answer
         status = answer.head.status_code if answer.head else 0
-        if not tools.last_resort.applies(exchange, status):
+        if not dependencies.last_resort.applies(exchange, status):
             return answer
-        tools.last_resort.revert(exchange, status)
+        dependencies.last_resort.revert(exchange, status)
         if refusal := await self._refusal():
             sent = exchange.request.flow.request.headers
             response = refusal_response(exchange.wire_format, refusal, sent)
@@ -222,5 +222,7 @@ class Sends:
         original = await self._send(call, comment, exchange.read.original)
         await original.wait_for_head()
         if original.head:
-            tools.last_resort.note(exchange.read, status, original.head.status_code, answer.body)
+            dependencies.last_resort.note(
+                exchange.read, status, original.head.status_code, answer.body
+            )
         return original

@@ -1,4 +1,4 @@
-"""Finds the requests that may be sent again, and what their further sends need."""
+"""The components that further sends of a request use."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -20,8 +20,8 @@ type Register = Callable[[Exchange], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendTools:
-    """Components that further sends use."""
+class SendDependencies:
+    """Built once by `KeysAndRetries`."""
 
     pools: KeyPools
     fallbacks: Fallbacks

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aibridge_addon.access.keys.failures import FAILURE_KINDS, Failure, FailureKind
-from aibridge_addon.access.keys.sends import RetryShare, SendPlan, Step
+from aibridge_addon.access.keys.send_plan import RetryShare, SendPlan, Step
 from aibridge_addon.providers.resend_rules import ResendRules
 
 

@@ -14,8 +14,8 @@ from aibridge_addon.exchange.key_checks import KeyChecks
 from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.last_resort import LastResort
 from aibridge_addon.exchange.request_signing import RequestSigning
-from aibridge_addon.exchange.resends import Resends
-from aibridge_addon.exchange.send_tools import CheckUpstream, Register, SendTools
+from aibridge_addon.exchange.second_attempts import SecondAttempts
+from aibridge_addon.exchange.send_dependencies import CheckUpstream, Register, SendDependencies
 from aibridge_addon.fact_bus import Handlers
 from aibridge_addon.observe.metrics import Metrics
 from aibridge_addon.providers.central_keys import CentralKey
@@ -33,7 +33,7 @@ class KeyReports(Protocol):
         """Report a key that can be used again."""
 
 
-class Sending:
+class KeysAndRetries:
     """Key pools, fallbacks, and further sends; `connect` must be called before the first request.
 
     Args:
@@ -41,7 +41,7 @@ class Sending:
         find_outputs: returns the reporter of keys that are set aside or back in use.
     """
 
-    _resends: Resends
+    _second_attempts: SecondAttempts
     _checks: KeyChecks
 
     def __init__(self, metrics: Metrics, find_outputs: Callable[[], KeyReports]) -> None:
@@ -54,8 +54,8 @@ class Sending:
 
     def connect(self, *, bridge: Bridge, register: Register, check_upstream: CheckUpstream) -> None:
         """Use the layers and policies of the proxy."""
-        self._resends = Resends(
-            SendTools(
+        self._second_attempts = SecondAttempts(
+            SendDependencies(
                 pools=self.pools,
                 fallbacks=self.fallbacks,
                 last_resort=self.last_resort,
@@ -83,12 +83,12 @@ class Sending:
         self, exchange: Exchange, head: http.Response | None, problem: str
     ) -> SecondAttempt | None:
         """Return the further sends that may replace a response, if any."""
-        return self._resends.attempt(exchange, head, problem)
+        return self._second_attempts.attempt(exchange, head, problem)
 
     @property
     def handlers(self) -> tuple[Handlers, ...]:
         """Handlers of the facts that pools and retries need."""
-        return self.pools.handlers, self.fallbacks.handlers, self._resends.handlers
+        return self.pools.handlers, self.fallbacks.handlers, self._second_attempts.handlers
 
     def close(self) -> None:
         """Stop the checks."""
