@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from aibridge_addon.access.keys.pool import Change, KeyPool, KeyRow
 from aibridge_addon.access.keys.send_plan import OF_KEYS
 from aibridge_addon.exchange.client_request import ClientRequest, PooledKey
 from aibridge_addon.facts import BackgroundResponse, InterceptionEnded
+from aibridge_addon.formats.decoders.codings import UndecodableError
 from aibridge_addon.headers import lowered
 from aibridge_addon.providers.central_keys import CentralKey, model_class
 from aibridge_addon.providers.credentials import Credential, mask
@@ -121,12 +123,11 @@ class KeyPools:
         pooled = request.pooled
         if pooled is None or response is None:
             return False
-        failure = classify(
-            response.status_code,
-            lowered(response.headers.fields),
-            decoded_body(response, max_bytes=_MOST_BYTES),
-            datetime.now(UTC),
-        )
+        body = b""
+        with suppress(UndecodableError):  # status and headers tell enough
+            body = decoded_body(response, max_bytes=_MOST_BYTES)
+        headers = lowered(response.headers.fields)
+        failure = classify(response.status_code, headers, body, datetime.now(UTC))
         self.report(request, failure)
         is_of_key = failure is not None and failure.kind in OF_KEYS
         return is_of_key and pooled.other(()) is not None
