@@ -107,7 +107,7 @@ def test_only_the_sqlite_store_imports_sqlite() -> None:
 
 BASE = frozenset(
     {"addresses", "captured_bodies", "facts", "failed_sends", "file_locks", "findings", "headers"}
-    | {"library_logs", "patterns"}
+    | {"library_logs", "patterns", "replaced_files"}
     | {"lenient_json", "rate_limits", "raw_json", "upstream_times", "reset_times"}
 )
 ARROWS: dict[str, frozenset[str]] = {

@@ -6,13 +6,13 @@ client would trust no host except the intercepted ones.
 
 import os
 import ssl
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import certifi
 
 from aibridge_addon.observe.announcement import data_folder
+from aibridge_addon.replaced_files import replace_file
 
 _SYSTEM = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Arch, Alpine
@@ -54,7 +54,7 @@ def join_bundle(ca: Path, environ: Mapping[str, str] = os.environ) -> Path:
     joined = b"\n".join(source.read_bytes().strip() for source in (*sources, ca)) + b"\n"
     path = bundle_path()
     if not path.is_file() or path.read_bytes() != joined:
-        _replace(path, joined)
+        replace_file(path, joined, mode=0o644)
     return path
 
 
@@ -69,17 +69,3 @@ def own_extra(ca: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
 
 def _is_ours(path: Path, ca: Path) -> bool:
     return any(ours.exists() and path.samefile(ours) for ours in (ca, bundle_path()))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Replace a file atomically: programs may read it at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

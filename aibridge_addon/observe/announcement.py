@@ -7,13 +7,14 @@ and its ports accept connections.
 import json
 import os
 import socket
-import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
+
+from aibridge_addon.replaced_files import replace_file
 
 CONNECT_S = 2.0
 _PIDS = 2**31
@@ -72,11 +73,7 @@ class RunningProxy:
 
     def save(self, path: Path) -> None:
         """Write it to a file, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, indent=1)
-        Path(name).replace(path)
+        replace_file(path, json.dumps(asdict(self), indent=1).encode())
 
     def forget(self, path: Path) -> None:
         """Delete the file, unless another proxy has written it since."""
