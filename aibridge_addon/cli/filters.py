@@ -61,7 +61,7 @@ class _Choices(Names):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the names that begin so."""
+        """Return the names that begin with what was typed."""
         chosen = (name for name in self._choices if name.startswith(incomplete))
         return [CompletionItem(name) for name in chosen]
 

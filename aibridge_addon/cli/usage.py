@@ -61,7 +61,7 @@ class By(click.ParamType[tuple[str, ...]]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the names that begin so."""
+        """Return the names that begin with what was typed."""
         done, comma, last = incomplete.rpartition(",")
         found = (name for name in _NAMES if name.startswith(last))
         return [CompletionItem(f"{done}{comma}{name}") for name in found]

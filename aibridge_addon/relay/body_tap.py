@@ -26,7 +26,7 @@ type PassText = Callable[[bytes], bool]
 
 
 def pass_no_text(run: bytes) -> bool:
-    """Have each text delta spliced."""
+    """Pass no text delta unread: each is spliced."""
     return False
 
 

@@ -18,7 +18,7 @@ class LoopCalls:
         self._calls.setdefault(loop, []).append(call)
 
     def send(self) -> None:
-        """Have all calls made; those on a closed loop are dropped."""
+        """Make all calls on their loops; drop those of a closed loop."""
         calls, self._calls = self._calls, {}
         for loop, of_loop in calls.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed

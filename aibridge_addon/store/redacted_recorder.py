@@ -106,7 +106,7 @@ class RedactedRecorder(Recorder):
         return await self._recorder.kept()
 
     def budget_book(self) -> BudgetBook | None:
-        """Return what enforces budgets, if the recorder has it."""
+        """Return the budget book of the recorder, if it has one."""
         return self._recorder.budget_book()
 
     @property

@@ -16,7 +16,7 @@ _POSTGRES_OTHERWISE = re.compile(
 
 
 def register(scheme: str, factory: StoreFactory) -> None:
-    """Open locations that begin with `scheme://` by this factory, which receives all of them."""
+    """Register the factory of stores at `scheme://…`; it receives the whole location."""
     _FACTORIES[scheme] = factory
 
 

@@ -66,7 +66,7 @@ def alone(work: Work) -> list[Statement] | None:
 
 
 def undo_alone(work: Work) -> list[Statement]:
-    """Undo a work that was done without the store, but not spooled; return the statements of it."""
+    """Undo a work that was done without the store, but not spooled; return its statements."""
     if not isinstance(work, _CallWork) or work.call.must_hold:
         return []
     return work.undo(work.call)

@@ -94,7 +94,7 @@ class Cube:
 
     @property
     def part(self) -> "Part":
-        """Return how it is filled."""
+        """The table, with the statements that fill it."""
         hours = f"{self.hours.table} i WHERE hour >= :begin AND hour < :end"
         return Part(
             table=self.table,

@@ -56,7 +56,7 @@ class Slices:
         unwritten: UnwrittenHolds,
         promise_clock: Callable[[], float] | None = None,
     ) -> None:
-        """Promise slices by a clock that all processes of the store share; None: do not."""
+        """Promise slices to this process if there is a clock that all processes share."""
         self._owner = owner
         self._unwritten = unwritten
         self._promises = promise_clock is not None
@@ -79,7 +79,7 @@ class Slices:
         """Forget the slices, which a transaction that failed may have changed.
 
         Returns:
-            Them as they were before the transaction.
+            The slices as they were before the transaction.
         """
         before = []
         with self._lock:

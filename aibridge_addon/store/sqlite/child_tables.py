@@ -4,7 +4,7 @@ from sqlite_utils import Database
 
 
 def create_child(db: Database, name: str, columns: dict[str, type]) -> None:
-    """Create such a table, with the given columns and those of all of them."""
+    """Create a table with the columns that all such tables have, and the given ones."""
     table = db.table(name)
     table.create(
         {

@@ -11,9 +11,10 @@ from aibridge_addon.store.sql.reports.spans import Span
 
 
 def newest_first(connection: Connection, query: RequestQuery, before: str = "") -> list[Span]:
-    """Return spans of starts that have all requests of a query, and others.
+    """Return spans of time, newest first, in which all requests of a query started.
 
-    `before`: only requests that started before this time, or at it; empty: all.
+    Other requests may have started in them too. With `before`, only those that started until then
+    are wanted.
     """
     columns = selection.keyed_columns(query)
     cube = smallest(columns) if columns and "initiator_id" not in columns else None
