@@ -29,12 +29,17 @@ class Selection:
 
     def matches(self, asked: Asked, others: OtherModels = NO_OTHER_MODELS) -> bool:
         """Return whether a rule is for a request, by the requested model or one of the others."""
-        interception = asked.interception
+        client = asked.interception.client if asked.interception else None
+        return self._is_for_models(asked.model, others) and self.is_for_some_model(
+            asked.sender.actor, asked.route.provider.name, client
+        )
+
+    def is_for_some_model(self, actor: Actor, provider: str, client: str | None) -> bool:
+        """Return whether a rule is for requests of an actor's client to a provider instance."""
         return (
-            self.is_for(asked.sender.actor)
-            and self._is_for_models(asked.model, others)
-            and matches_any(asked.route.provider.name, self.providers)
-            and matches_any(interception.client if interception else None, self.clients)
+            self.is_for(actor)
+            and matches_any(provider, self.providers)
+            and matches_any(client, self.clients)
         )
 
     def is_for(self, actor: Actor) -> bool:

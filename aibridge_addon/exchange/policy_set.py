@@ -239,10 +239,10 @@ class PolicySet:
         call = self._budgets.call_of(asked)
         return await self._budgets.find_spent(call) if call else None
 
-    def must_read_messages(self, actor: Actor) -> bool:
-        """Return True if a guardrail or a model rule judges the messages of an actor."""
+    def must_read_messages(self, actor: Actor, provider: str, client: str | None) -> bool:
+        """Return True if a guardrail or a model rule judges messages to a provider."""
         return bool(self._guardrails.policies) or any(
-            selection.is_for(actor) for selection in self._restricted
+            selection.is_for_some_model(actor, provider, client) for selection in self._restricted
         )
 
     def count(self, asked: Asked) -> None:

@@ -96,8 +96,10 @@ class WebSocketIntake:
         """Refuse a WebSocket that nobody reads if it could use our key or pass by a rule."""
         if not await self._policies.check_passing(request, sender):
             return
-        token = sender.admission.token
-        is_judged = (token and token.models) or self._policies.must_read_messages(sender.actor)
+        token, client = sender.admission.token, identity.recognise(sender.headers).name
+        is_judged = (token and token.models) or self._policies.must_read_messages(
+            sender.actor, request.route.provider.name, client
+        )
         if is_reverse(request.flow) or is_judged:
             wire_format = error_format_of_provider(request.route.provider)
             request.flow.response = shaped_error(wire_format, 400, _UNREAD_WEBSOCKET)

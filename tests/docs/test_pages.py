@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from aibridge_addon.cli import main
 from aibridge_addon.config.options import OPTIONS, default_values
 from aibridge_addon.config.settings import read_settings
+from aibridge_addon.providers.clients import CLIENTS
 from aibridge_addon.store.sqlite import schema
 from docs.blocks import PAGES, ROOT, Block, blocks
 
@@ -77,6 +78,14 @@ def test_documented_config_file_is_accepted(block: Block, tmp_path: Path) -> Non
     variables = re.findall(r'_env = "(\w+)"', block.code)
     environ = dict.fromkeys(variables, "https://hooks.example.com/")
     read_settings(default_values() | {"aibridge_config": str(file)}, environ)
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_documented_rules_select_client_programs_that_are_recognised(block: Block) -> None:
+    known = {client.name for client in CLIENTS}
+    for rules in tomllib.loads(block.code).values():
+        for rule in filter(lambda each: isinstance(each, dict), rules):
+            assert set(rule.get("clients", [])) <= known
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)

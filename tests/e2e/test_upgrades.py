@@ -226,6 +226,14 @@ JUDGED = """
 [[model_rules]]
 actors = ["judged"]
 deny = ["dear-*"]
+
+[[model_rules]]
+providers = ["anthropic"]
+allow = ["claude-*"]
+
+[[model_rules]]
+clients = ["OpenCode"]
+allow = ["gpt-*"]
 """
 
 
@@ -235,10 +243,14 @@ def test_sender_with_a_model_rule_opens_no_unread_websocket(
     switching: Switching,
 ) -> None:
     clients = clients_of(start_proxy(config=config_toml(switching.origin) + JUDGED))
-    for actor, status in (("judged", b"400"), ("another", b"101")):
-        fields = [*WEBSOCKET, f"x-aibridge-actor: {actor}"]
+    for actor, agent, status in (
+        ("judged", "curl/8", b"400"),
+        ("another", "opencode/1.0", b"400"),
+        ("another", "curl/8", b"101"),  # no rule is for this provider instance and client
+    ):
+        fields = [*WEBSOCKET, f"x-aibridge-actor: {actor}", f"user-agent: {agent}"]
         with asking(clients, FORWARD, UNREAD, fields) as (_, head):
-            assert head.startswith(b"HTTP/1.1 " + status), actor
+            assert head.startswith(b"HTTP/1.1 " + status), (actor, agent)
     assert len(switching.heads) == 1
 
 
