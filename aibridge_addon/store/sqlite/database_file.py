@@ -50,16 +50,21 @@ class DatabaseFile:
         Raises:
             OSError, sqlite3.Error, SchemaTooNewError: the file cannot be used.
         """
-        if self._connection is not None and (change := self._change()):
-            logger.warning("aibridge: the database %s was %s while in use", self._path, change)
-            self._abandon()
-        if self._connection is not None and self._log_is_gone():
-            logger.warning("aibridge: the log of the database %s was deleted", self._path)
-            self.close()  # writes the content of the log to the file
+        if self._connection is not None:
+            self._close_if_changed()
         if self._connection is None:
             self._open()
         assert self._connection is not None
         return self._connection
+
+    def _close_if_changed(self) -> None:
+        is_log_gone = self._log_is_gone()  # first: whoever moves the file may move the log after it
+        if change := self._change():
+            logger.warning("aibridge: the database %s was %s while in use", self._path, change)
+            self._abandon()
+        elif is_log_gone:
+            logger.warning("aibridge: the log of the database %s was deleted", self._path)
+            self.close()  # writes the content of the log to the file
 
     def close(self) -> None:
         """Close the connection."""

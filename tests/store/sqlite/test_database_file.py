@@ -181,6 +181,29 @@ async def test_recording_continues_after_the_database_was_deleted_or_replaced(
     assert "was deleted or replaced while in use" in caplog.text
 
 
+def test_log_that_is_moved_after_the_file_was_looked_at_is_not_called_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data" / "file"
+    database = DatabaseFile(path)
+    database.connect().execute("CREATE TABLE x (y)")
+    look = DatabaseFile._change
+
+    def look_and_move(self: DatabaseFile) -> str | None:
+        found = look(self)
+        if path.parent.exists():
+            path.parent.rename(tmp_path / "aside")
+        return found
+
+    monkeypatch.setattr(DatabaseFile, "_change", look_and_move)
+    database.connect()
+    database.connect()
+    assert "was deleted or replaced while in use" in caplog.text
+    assert "the log of" not in caplog.text
+    monkeypatch.undo()
+    database.close()
+
+
 async def test_no_row_is_lost_when_the_log_is_deleted(
     recorder: SQLiteRecorder, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
