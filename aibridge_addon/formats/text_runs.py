@@ -23,7 +23,7 @@ class TextRuns:
         on_delta: is called for each delta, in order, with its decoded data.
     """
 
-    def __init__(self, on_delta: Callable[[JSON], None]) -> None:
+    def __init__(self, on_delta: Callable[[dict[str, JSON]], None]) -> None:
         self._on_delta = on_delta
         self._unread: list[bytes] = []
         self._size = 0
@@ -43,7 +43,8 @@ class TextRuns:
         self._unread.clear()
         self._size = 0
         for delta in _decoded(data):
-            self._on_delta(delta)
+            if isinstance(delta, dict):  # not one whose bytes are no UTF-8
+                self._on_delta(delta)
 
 
 def last_delta(run: bytes) -> JSON:

@@ -216,6 +216,21 @@ def test_delta_that_is_not_utf8_does_not_hide_the_others(broken: bytes) -> None:
     assert [delta for delta in read if delta in ({"n": 1}, {"n": 2})] == [{"n": 1}, {"n": 2}]
 
 
+@apis
+def test_delta_that_is_not_utf8_does_not_let_a_later_call_reach_the_client(api: str) -> None:
+    beginning = b"".join(event_of(json.dumps(event).encode()) for event in BEGINNINGS[api])
+    broken = event_of(json.dumps(TEXT[api]).encode().replace(b"a piece", b"a p\xffece"))
+    unusual = event_of(json.dumps({**TEXT[api], "unusual": {}}).encode())
+    stream = beginning + broken + unusual
+    expected, splicer = tools_of(api).splicer(frozenset()), tools_of(api).splicer(frozenset())
+    tap = tap_of(api, splicer)
+
+    assert relayed(tap, [beginning, broken, unusual]) == stream
+    assert tap.read_error is None  # after an error, the rest is relayed as it is
+    feed(api, expected, stream)
+    assert splicer.turn() == expected.turn()
+
+
 def test_parser_returns_every_byte_once_with_runs() -> None:
     run = event_of(json.dumps(TEXT["anthropic_messages"]).encode()) * 2
     reader = FORMATS["anthropic_messages"].reader()
