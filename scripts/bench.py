@@ -178,7 +178,6 @@ def _table(scenarios: list[Scenario], judged: list[str], results: Results) -> Ta
     for name in judged:
         shown.add_column("ratio" if name == judged[0] else f"ratio of {name}", justify="right")
     shown.add_column("bound", justify="right")
-    shown.add_column("")
     for scenario in scenarios:
         title = scenario.title
         for row in scenario.rows:
@@ -186,9 +185,7 @@ def _table(scenarios: list[Scenario], judged: list[str], results: Results) -> Ta
             cells = [_value(measured.get(n, {}).get(row.measure)) for n in (*bases, *judged)]
             verdicts = [judge(row, measured, name) for name in judged]
             cells += [_ratio(verdict) for verdict in verdicts]
-            shown.add_row(
-                title, f"{row.measure}, {row.unit}", *cells, _bound(row, verdicts), _ok(verdicts)
-            )
+            shown.add_row(title, f"{row.measure}, {row.unit}", *cells, _bound(row, verdicts))
             title = ""
         shown.add_section()
     return shown
@@ -202,7 +199,10 @@ def _ratio(judged: dict[str, Any]) -> str:
     if "ratio" not in judged:
         return ""
     of_rounds = judged["ratios"]
-    return f"{judged['ratio']:.2f} ({min(of_rounds):.2f}–{max(of_rounds):.2f})"
+    color = {True: "green", False: "red", None: "default"}[judged.get("ok")]
+    mark = {True: " ok", False: " over", None: ""}[judged.get("ok")]
+    ratio = f"{judged['ratio']:.2f} ({min(of_rounds):.2f}–{max(of_rounds):.2f})"
+    return f"[{color}]{ratio}{mark}[/]"
 
 
 def _bound(row: Row, verdicts: list[dict[str, Any]]) -> str:
@@ -214,11 +214,6 @@ def _bound(row: Row, verdicts: list[dict[str, Any]]) -> str:
     if row.besides:
         why = f" (with the {row.besides})"
     return f"≤ {' / '.join(bounds)}{why}{of}"
-
-
-def _ok(verdicts: list[dict[str, Any]]) -> str:
-    marks = {True: "[green]ok[/]", False: "[red]over[/]", None: ""}
-    return " ".join(marks[verdict.get("ok")] for verdict in verdicts)
 
 
 # --- the command
