@@ -146,9 +146,12 @@ def with_values(data: bytes, values: Mapping[str, JSON]) -> bytes:
     """Replace the values of some members of a JSON object; every other byte stays as it is.
 
     Members that the object does not have are not added. Data that is not an object, or that is not
-    read as it is written, is returned unchanged.
+    read as it is written, is returned unchanged. A `Raw` value is taken as it is, in any encoding.
     """
-    new = {name: encode(value).encode() for name, value in values.items()}
+    new = {
+        name: bytes(value) if isinstance(value, msgspec.Raw) else encode(value).encode()
+        for name, value in values.items()
+    }
     return with_changes(data, lambda name, _: new.get(name))
 
 

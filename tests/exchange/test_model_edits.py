@@ -11,7 +11,7 @@ from access.policies.test_rate_limits import asked_by
 from aibridge_addon.access.model_rule import ModelRule, ModelRuleTable
 from aibridge_addon.access.selection import Selection
 from aibridge_addon.formats import FORMATS
-from aibridge_addon.raw_json import encode, members
+from aibridge_addon.raw_json import encode, members, with_values
 
 with warnings.catch_warnings():  # of libraries that mitmproxy's addons import
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -128,6 +128,24 @@ def test_model_that_a_body_repeats_is_replaced_too(api: str, body: Any, expected
     given = members(json.dumps(body).encode()) or {}
     changed = FORMATS[api].with_model(given, "b")
     assert json.loads(encode(changed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("api", "body"),
+    [
+        ("gemini", b'{"generateContentRequest": {"model": "models/a", "x": "\xff"}}'),
+        ("gemini_embeddings", b'{"requests": [{"model": "models/a", "x": "\xff"}]}'),
+        ("gemini_batches", b'{"batch": {"model": "models/a", "x": "\xff"}}'),
+    ],
+)
+def test_model_is_replaced_beside_bytes_that_are_not_utf8(api: str, body: bytes) -> None:
+    changed = with_values(body, FORMATS[api].with_model(members(body) or {}, "b"))
+    assert changed == body.replace(b"models/a", b"models/b")
+
+
+def test_object_with_a_name_that_is_not_utf8_is_unchanged() -> None:
+    body = b'{"batch": {"model": "models/a", "x\xff": 1}}'
+    assert with_values(body, FORMATS["gemini_batches"].with_model(members(body) or {}, "b")) == body
 
 
 def test_request_of_another_sender_is_unchanged() -> None:
