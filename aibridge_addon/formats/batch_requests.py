@@ -15,11 +15,12 @@ def with_requests(data: bytes, path: Sequence[str], edit: Edit) -> bytes:
 
     Args:
         data: the batch, or the part of it to which the path leads.
-        path: names of the members to the requests, without `_`; of arrays, each element is meant.
+        path: names of the members to the requests, without `_`; of arrays, each element is meant,
+            but none that is an array itself: a request is an object.
         edit: of a request.
     """
     if data.startswith(b"["):
-        return _with_elements(data, lambda each: with_requests(each, path, edit))
+        return _with_elements(data, lambda each: _with_element(each, path, edit))
     if not path:
         return edit(data)
 
@@ -28,6 +29,10 @@ def with_requests(data: bytes, path: Sequence[str], edit: Edit) -> bytes:
         return with_requests(bytes(value), path[1:], edit) if is_on_path else None
 
     return with_changes(data, change)
+
+
+def _with_element(element: bytes, path: Sequence[str], edit: Edit) -> bytes:
+    return element if element.startswith(b"[") else with_requests(element, path, edit)
 
 
 def _with_elements(array: bytes, edit: Edit) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.formats.output_limits import Places
-from aibridge_addon.raw_json import members
+from aibridge_addon.raw_json import members, with_values
 
 
 def paths(places: Places) -> Iterator[tuple[str, ...]]:
@@ -177,3 +177,14 @@ def test_limit_of_each_request_in_a_batch_is_lowered_and_no_other_byte_changes(
 )
 def test_batch_of_another_shape_is_left_as_it_is(api: str, body: bytes) -> None:
     assert FORMATS[api].lower_output_limit(body, members(body) or {}, 100) == body
+
+
+@pytest.mark.parametrize(
+    ("api", "name"), [("anthropic_batches", "requests"), ("gemini_batches", "batch")]
+)
+def test_batch_of_arrays_in_arrays_is_left_as_it_is(api: str, name: str) -> None:
+    body = b'{"%b": %b}' % (name.encode(), b"[" * 900 + b"]" * 900)
+    given = members(body) or {}
+    assert given
+    assert FORMATS[api].lower_output_limit(body, given, 100) == body
+    assert with_values(body, FORMATS[api].with_model(given, "b")) == body
