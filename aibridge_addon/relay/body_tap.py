@@ -181,7 +181,11 @@ class BodyTap:
         reader = self._reader
         if reader is None or not reader.is_skippable(data):
             return False
-        if self._splice is not None and not self._pass_text(data):
+        try:
+            if self._splice is not None and not self._pass_text(data):
+                return False
+        except Exception as error:  # noqa: BLE001 the edge: a bug of ours is not the client's
+            self._stop_reading(error)
             return False
         reader.skip_chunk(data)
         return True

@@ -146,13 +146,8 @@ class ResponseReader:
         return True
 
     def is_skippable(self, data: bytes) -> bool:
-        """Return whether a chunk, not decoded yet, is for `skip_chunk`."""
-        return (
-            self._has_begun
-            and not self._is_coded
-            and self._is_run(data)
-            and len(data) <= self._decoder.left
-        )
+        """Return whether a chunk, neither decoded nor the first one, is for `skip_chunk`."""
+        return not self._is_coded and self._is_run(data) and len(data) <= self._decoder.left
 
     def skip_chunk(self, data: bytes) -> None:
         """Take a chunk that `is_skippable`."""

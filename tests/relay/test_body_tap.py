@@ -205,6 +205,20 @@ def test_run_that_needs_no_edit_is_relayed_unread(cutting: Any) -> None:
     assert reader.events == []
 
 
+def test_run_that_is_read_ahead_is_lost_by_no_failure_of_its_splicer() -> None:
+    runs = [b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"]
+
+    def pass_text(run: bytes) -> bool:
+        if run == runs[1]:
+            raise OurBugError("in the splicer")
+        return True
+
+    tap = make_tap(Reader(unrecorded=ANYTHING), splice=lambda event, data: b"", pass_text=pass_text)
+
+    assert [tap.read_ahead(run) for run in runs] == [[run] for run in runs]
+    assert tap.read_error == "in the splicer"
+
+
 def test_run_is_lost_by_no_failure_of_its_splicer() -> None:
     def splice(event: Event, data: object) -> bytes:
         raise OurBugError("in the splicer")
