@@ -82,9 +82,12 @@ class Asked:
 
     def _is_free(self) -> bool:
         """Return True if the body of a request has no member that could cost money."""
-        free, content = self.route.free_members, self.content()
-        if free is None or content is None:
-            return free is not None
+        free = self.route.free_members
+        if free is None:
+            return False
+        content = self.content()
+        if content is None:
+            return True
         found = members(content)
         return found is not None and found.keys() <= free
 

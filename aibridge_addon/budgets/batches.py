@@ -17,7 +17,8 @@ def estimate_of_batch(
 ) -> Estimate | None:
     """Return an estimate of nothing; None in USD if one of the models has no price in a batch.
 
-    Batches of OpenAI name no models: those are in a file. None are models that are not clear.
+    `models` is empty for a batch of OpenAI, whose models are in a file, and None if it can be read
+    in two ways.
     """
     calls = [_smallest_call(provider_name, model) for model in models or ()]
     has_prices = models is not None and all(isinstance(price(call), Priced) for call in calls)

@@ -23,7 +23,7 @@ READ = frozenset({"GET", "HEAD"})
 STORED = frozenset({"GET", "POST", "DELETE"})
 """Methods for objects that clients create, read and delete."""
 NO_MEMBERS: frozenset[str] = frozenset()
-"""Members of the body of a request that cancels something."""
+"""The free members where a body that has any may cost money: an empty one cancels something."""
 
 _PLACEHOLDER = re.compile(r"\{(\+?\w+)\}")
 
@@ -48,7 +48,7 @@ class RouteTemplate:
     creates_keys: bool = False
     """True if its responses hold a new key, so that they are not shown."""
     free_members: frozenset[str] | None = None
-    """Members of the body of a `POST` that costs nothing; None: any that is not read may cost."""
+    """A `POST` whose body has no other members costs nothing; None: any unread one may cost."""
 
     def match(self, path: str) -> Mapping[str, str] | None:
         """Return the values that the template captures in a path; None if it does not match.

@@ -20,7 +20,7 @@ class DeliversEvents(ConnectionHandler):
     """Delivers every event, and counts them."""
 
     event_count = 0
-    """Number of events that the layers have received, or will receive at once."""
+    """Number of events that were given to the layers, or wait for the lock to be given."""
 
     async def server_event(self, event: events.Event) -> None:
         """Deliver an event; a cancellation during the wait takes effect afterwards."""

@@ -141,8 +141,7 @@ class ResponseReader:
         """
         if not self._is_run(decoded):
             return False
-        if self._streamed is not None:
-            self._streamed.append(decoded)
+        self._keep(decoded)
         return True
 
     def is_skippable(self, data: bytes) -> bool:
@@ -152,8 +151,7 @@ class ResponseReader:
     def skip_chunk(self, data: bytes) -> None:
         """Take a chunk that `is_skippable`."""
         self._decoder.left -= len(data)
-        if self._streamed is not None:
-            self._streamed.append(data)
+        self._keep(data)
 
     def _is_run(self, decoded: bytes) -> bool:
         pattern = self._reader.skippable
@@ -242,9 +240,13 @@ class ResponseReader:
         return self._split_stream(buffered, unwanted)
 
     def _split_stream(self, decoded: bytes, unwanted: re.Pattern[bytes] | None) -> list[Event]:
+        self._keep(decoded)
+        return self._parser.feed(decoded, unwanted)
+
+    def _keep(self, decoded: bytes) -> None:
+        """Keep a piece of the stream for `content`, if the options ask for it."""
         if self._streamed is not None:
             self._streamed.append(decoded)
-        return self._parser.feed(decoded, unwanted)
 
     def _read_decoded(self, decoded: bytes) -> int | None:
         if decoded and not self._has_begun:
