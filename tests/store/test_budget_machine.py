@@ -297,6 +297,7 @@ class Processes(RuleBasedStateMachine):
         for id_, spooled in calls.items():
             for statement in spooled.statements:
                 execute(self.db.conn, statement)
+            book.budgets.settle(self.db.conn, [])  # as the writer does in each transaction
             self.open[id_] = spooled.call
             for key in spooled.call.held.keys() - left:  # another process took the slice away
                 most = max(spooled.call.held[key], spooled.cost or 0)

@@ -14,6 +14,7 @@ from aibridge_addon.budgets.book import BudgetedCall
 from aibridge_addon.budgets.budget import Estimate
 from aibridge_addon.facts import new_id
 from aibridge_addon.store.connection import Connection
+from aibridge_addon.store.sql.budgets import LEASE
 from aibridge_addon.store.sql.slices import PROMISE_SECONDS
 
 
@@ -88,6 +89,16 @@ def test_transaction_that_fails_leaves_the_holds_to_the_next(book: Book) -> None
     book.budgets.rolled_back()
     assert hold(book) is None, "its slice is not sure any more"
     book.budgets.begin(book.connection)
+    assert book.sums() == (0, 0, 20)
+
+
+def test_hold_that_a_process_writes_after_a_long_sleep_is_not_taken_for_one_of_a_dead_process(
+    book: Book, other: Book
+) -> None:
+    assert hold(admitted(book))
+    book.clock.now += 2 * LEASE
+    book.budgets.begin(book.connection)
+    other.budgets.sweep(book.connection)
     assert book.sums() == (0, 0, 20)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from store.test_budgets import budget
 
 from aibridge_addon.budgets.book import BookUnavailableError, BudgetedCall
 from aibridge_addon.budgets.budget import Budget, Estimate
+from aibridge_addon.store.connection import transaction
 from aibridge_addon.store.preparation import Preparation
 from aibridge_addon.store.protocol import Retention
+from aibridge_addon.store.sql.budgets import LEASE, SQLBudgets
 from aibridge_addon.store.threaded_recorder import ThreadedRecorder
 
 SLICE = budget(limit=1_000, unit="tokens", on_store_failure="slice")
@@ -150,6 +153,22 @@ async def test_next_process_charges_the_calls_of_one_that_ended_while_the_store_
     following = Process(database)
     assert standing(database) == (2 * COST, 2 * COST, 2, 2)
     following.writer.close()
+
+
+async def test_calls_stay_held_when_the_store_was_away_for_longer_than_a_lease(
+    database: Database, process: Process
+) -> None:
+    await process.admit(SLICE)
+    process.lose_store()
+    id_ = await process.admit(SLICE) or ""
+    now = datetime.now(UTC) + 2 * LEASE
+    process.recorder.budget_book()._budgets._clock = lambda: now
+    process.find_store()
+    with database.connected() as connection, transaction(connection):
+        SQLBudgets("other", lambda: now).sweep(connection)
+    assert standing(database) == (0, 0, 0, 2)
+    await process.end(id_)
+    assert standing(database) == (COST, COST, 1, 1)
 
 
 async def test_call_whose_hold_cannot_be_spooled_is_refused_and_takes_no_room(

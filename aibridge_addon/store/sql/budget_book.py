@@ -159,6 +159,10 @@ class SQLBudgetBook(BudgetBook):
             return self.sweep
         return _write_holds if self._budgets.must_write else None
 
+    def keep_lease(self, connection: Connection) -> None:
+        """Renew the lease if that is due, before holds from the spool are written under it."""
+        self._budgets.keep_lease(connection)
+
     def sweep(self, connection: Connection) -> None:
         """Renew the lease, and settle the holds of processes that have ended."""
         self._warnings = self._budgets.sweep(connection)

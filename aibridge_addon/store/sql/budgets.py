@@ -101,9 +101,13 @@ class SQLBudgets:
     def begin(self, connection: Connection, ended: Collection[str] = ()) -> dict[str, list[Any]]:
         """Write what calls hold in memory; must precede all else in a transaction.
 
+        The lease is renewed in the same transaction: holds must not be visible to other processes
+        under a lease that has expired meanwhile, by which they would be settled as orphans.
+
         Returns:
             The holds of ended interceptions that were never written.
         """
+        self.keep_lease(connection)
         if self._slices.is_renewal_due:
             self._slices.renew(connection)
         return self._unwritten.write(connection, ended)
@@ -227,6 +231,11 @@ class SQLBudgets:
     def is_lease_due(self) -> bool:
         """Return True if the lease must be renewed soon."""
         return self._clock() >= self._renew_at
+
+    def keep_lease(self, connection: Connection) -> None:
+        """Renew the lease if that is due and this process has counted calls."""
+        if self.known:
+            self._renew(connection, self._clock())
 
     def sweep(self, connection: Connection) -> list[BudgetWarning]:
         """Renew the own lease; settle the holds, and find the warnings, that others left."""
