@@ -125,12 +125,24 @@ class _AllMembers:
 are_all_members = _AllMembers()
 """Returns whether an object consists of the members that it was read as: none is repeated then.
 
-Compares the bytes, which is much cheaper than to read JSON again. False where a name is written
-with escapes, or a value only lenient decoders accept.
+Compares the bytes of a large object, which is much cheaper than to read JSON again. False where a
+value is one that only lenient decoders accept, and in a large object where a name has escapes.
 """
+_FEW_BYTES = 4096
+"""Size up to which to read an object again is cheaper than to look for each name."""
 
 
-def _are_all_members(data: bytes, read_as: Iterable[tuple[str, msgspec.Raw]]) -> bool:
+def _are_all_members(data: bytes, read_as: tuple[tuple[str, msgspec.Raw], ...]) -> bool:
+    if len(data) > _FEW_BYTES:
+        return _are_written_members(data, read_as)
+    try:
+        found = _decode_pairs(data)
+    except _BROKEN:
+        return False
+    return [(name.text, value) for name, value in found.items()] == list(read_as)
+
+
+def _are_written_members(data: bytes, read_as: Iterable[tuple[str, msgspec.Raw]]) -> bool:
     end = data.find(b"{") + 1
     for name, value in read_as:
         key, written = _KEY.match(data, end), bytes(value)

@@ -182,10 +182,12 @@ def estimate(call: Call, unit: Unit, price: PriceOf) -> Estimate | None:
             input=call.new_input,
         )
     moment = now()
-    if call.labels and _cost(_billed(call, 0, moment), price) is None:
-        call = replace(call, labels={})  # a tier or region without a price has the standard one
     billed = _billed(call, 0, moment)
     without = _cost(billed, price)
+    if call.labels and without is None:  # a tier or region without a price has the standard one
+        call = replace(call, labels={})
+        billed = _billed(call, 0, moment)
+        without = _cost(billed, price)
     worst = _cost(_billed(call, call.worst_output, moment), price)
     if without is None or worst is None:
         cost = _cost_of_units(call, billed, price)
@@ -260,16 +262,18 @@ def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
 
 def _cost(call: BilledCall, price: PriceOf) -> int | None:
     """Return the price of a call; where caches or audio have none, that of plain input."""
-    for each in _from_details_to_plain(call):
+    found = price(call)
+    if isinstance(found, Priced):
+        return found.cost_nano_usd
+    for each in _plainer(call):
         found = price(each)
         if isinstance(found, Priced):
             return found.cost_nano_usd
     return None
 
 
-def _from_details_to_plain(call: BilledCall) -> Iterator[BilledCall]:
-    """Yield a call, then the same without caches and fees, then without audio and images too."""
-    yield call
+def _plainer(call: BilledCall) -> Iterator[BilledCall]:
+    """Yield a call without caches and fees, then without audio and images too."""
     labels = {name: value for name, value in call.extra.items() if name.startswith(REQUESTED)}
     spoken = {name: call.extra[name] for name in _SPOKEN if name in call.extra}
     plain = replace(

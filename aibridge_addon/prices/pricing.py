@@ -10,7 +10,15 @@ from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError, chec
 from aibridge_addon.prices.modifiers import Modifiers, modifiers_of
 from aibridge_addon.prices.overrides import Override, find_override
 from aibridge_addon.prices.price_list import find_rates
-from aibridge_addon.prices.rates import Rates, cost_nano_usd, uncached_nano_usd
+from aibridge_addon.prices.rates import (
+    PlainRates,
+    Rates,
+    cost_nano_usd,
+    plain_cost,
+    plain_rates,
+    plain_uncached,
+    uncached_nano_usd,
+)
 from aibridge_addon.prices.regional_surcharges import surcharge_of
 from aibridge_addon.prices.sellers import Seller
 
@@ -47,6 +55,8 @@ class _Tariff:
     rates: Rates
     factor: Decimal
     """On the prices of tokens."""
+    plain: PlainRates | None
+    """The same for calls without details."""
     source: str
 
 
@@ -78,7 +88,8 @@ class PriceBook:
             seller = self.sellers.get(call.provider_name)
             return price(call, seller=seller, overrides=self.overrides)
         try:
-            return _priced(call, self._plain_tariff(call))
+            tariff = self._plain_tariff(call)
+            return _plainly_priced(call, tariff) or _priced(call, tariff)
         except UnpriceableError as error:
             return Unpriced(reason=str(error))
 
@@ -113,6 +124,18 @@ def price(
         return Unpriced(reason=str(error))
 
 
+def _plainly_priced(call: BilledCall, tariff: _Tariff) -> Priced | None:
+    """Return the price of a call without details; None if it must be computed step by step."""
+    if tariff.plain is None:
+        return None
+    cost = uncached = plain_cost(call, tariff.plain)
+    if call.cache_read_input_tokens or call.cache_write_input_tokens:
+        uncached = plain_uncached(call, tariff.plain)
+    if cost is None or uncached is None:
+        return None
+    return Priced(cost_nano_usd=cost, uncached_cost_nano_usd=uncached, source=tariff.source)
+
+
 def _priced(call: BilledCall, tariff: _Tariff) -> Priced:
     cost = cost_nano_usd(call, tariff.rates, tariff.factor)
     uncached = _uncached(call, tariff.rates, tariff.factor) if call.uses_cache else cost
@@ -128,8 +151,13 @@ def _tariff(call: BilledCall, seller: Seller | None, overrides: Sequence[Overrid
     modifiers = modifiers_of(call)
     rates = _rates(call, call.model, seller, overrides, modifiers.selected)
     surcharge = surcharge_of(seller, call.model)
-    source = _source(rates, modifiers, surcharge)
-    return _Tariff(rates=rates, factor=modifiers.factor * surcharge, source=source)
+    factor = modifiers.factor * surcharge
+    return _Tariff(
+        rates=rates,
+        factor=factor,
+        plain=plain_rates(rates, factor),
+        source=_source(rates, modifiers, surcharge),
+    )
 
 
 def _searches_uncounted(call: BilledCall) -> bool:

@@ -7,6 +7,7 @@ is neither zero nor the price of input.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from aibridge_addon.prices.billed_call import BilledCall, UnpriceableError
 
@@ -37,6 +38,8 @@ _TOO_MUCH = 2**62
 _PER: Mapping[str, int] = {WEB_SEARCH: 1_000, FILE_SEARCH: 1_000, AUDIO_HOURS: 3_600}
 """Number of units in an amount that a price is for: amounts of audio are in seconds."""
 _PER_DEFAULT = 1_000_000
+_PARTS = 1_000_000
+"""Parts of a nano-dollar in which `PlainRates` are whole numbers."""
 _NOUNS: Mapping[str, str] = {
     CHARACTERS: "characters",
     INPUT: "input tokens",
@@ -106,6 +109,62 @@ def uncached_nano_usd(call: BilledCall, rates: Rates, factor: Decimal) -> int:
     plain = _plain_input(call, rates, call.prompt_tokens)
     amounts = [*plain, *_output(call, rates), *_fees(call)]
     return _sum(amounts, call, rates, factor)
+
+
+class PlainRates(NamedTuple):
+    """Prices of a token that depend on nothing, in parts of a nano-dollar; None: no such price."""
+
+    input: int | None
+    output: int | None
+    cache_read: int | None
+    cache_write: int | None
+
+
+def plain_rates(rates: Rates, factor: Decimal) -> PlainRates | None:
+    """Return the prices with which `plain_cost` counts; None if a fee is added to them."""
+    if REQUESTS in rates.prices:
+        return None
+    write = CACHE_WRITE_5M if CACHE_WRITE_5M in rates.prices else CACHE_WRITE
+    return PlainRates(
+        *(_in_parts(rates.prices.get(name), factor) for name in (INPUT, OUTPUT, CACHE_READ, write))
+    )
+
+
+def _in_parts(price: Price | None, factor: Decimal) -> int | None:
+    if price is None or price.tiers:
+        return None
+    parts = price.base * factor * (_NANO // _PER_DEFAULT) * _PARTS
+    return int(parts) if parts == parts.to_integral_value() else None
+
+
+def plain_cost(call: BilledCall, rates: PlainRates) -> int | None:
+    """Return the cost of a call without details, as `cost_nano_usd` does, in whole numbers.
+
+    None: it cannot, such as for a price that depends on the length of the prompt.
+    """
+    return _plain_sum(
+        rates,
+        call.input_tokens,
+        call.output_tokens,
+        call.cache_read_input_tokens,
+        call.cache_write_input_tokens,
+    )
+
+
+def plain_uncached(call: BilledCall, rates: PlainRates) -> int | None:
+    """Return the cost of a call without details if there were no cache; None: it cannot."""
+    return _plain_sum(rates, call.prompt_tokens, call.output_tokens, 0, 0)
+
+
+def _plain_sum(rates: PlainRates, *counts: int) -> int | None:
+    total = 0
+    for count, rate in zip(counts, rates, strict=True):
+        if count:
+            if rate is None or count < 0:
+                return None
+            total += count * rate
+    nano = (total + _PARTS // 2) // _PARTS
+    return nano if nano < _TOO_MUCH else None
 
 
 def _sum(amounts: Sequence[Amount], call: BilledCall, rates: Rates, factor: Decimal) -> int:

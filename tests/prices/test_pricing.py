@@ -411,3 +411,33 @@ def test_parts_of_a_price_add_up(given_: int, output: int, read: int, written: i
     )
     total = sum(priced(part).cost_nano_usd for part in parts)
     assert abs(whole.cost_nano_usd - total) <= 2
+
+
+@given(
+    st.sampled_from(["a-mini", "bare", "gpt-5", GOOGLE, "gemini-2.5-pro", "claude-opus-4-5", None]),
+    st.sampled_from(["main", "regional", "other"]),
+    *[st.integers(min_value=0, max_value=10**9)] * 4,
+    st.decimals(min_value="0.000001", max_value=1000, places=9),
+)
+def test_price_book_has_the_price_of_the_calculation_step_by_step(
+    model: str | None,
+    provider: str,
+    given_: int,
+    output: int,
+    read: int,
+    written: int,
+    dollar: Decimal,
+) -> None:
+    prices = {"input_mtok": dollar, "output_mtok": dollar * 5, "cache_read_mtok": dollar / 10}
+    overrides = (
+        Override(match="*-mini", prices=prices),
+        Override(match="bare", prices={"output_mtok": dollar, "cache_read_mtok": dollar}),
+    )
+    sellers = {
+        "main": Seller(id="anthropic"),
+        "regional": Seller(id="openai", surcharge=Decimal("1.1")),
+        "other": Seller(id="google"),
+    }
+    asked = call(model, given=given_, output=output, read=read, written=written, provider=provider)
+    book = PriceBook(sellers=sellers, overrides=overrides)
+    assert book.price(asked) == price(asked, seller=sellers[provider], overrides=overrides)
