@@ -556,7 +556,8 @@ class Processes(RuleBasedStateMachine):
         return [
             dict(zip(BUDGET_HOLD, each._row(hold), strict=True))
             for each in unwritten
-            for hold in each._waiting
+            for holds in each._waiting.values()
+            for hold in holds
         ]
 
     def unwritten(self, *processes: int) -> set[str]:

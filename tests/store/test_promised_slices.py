@@ -81,6 +81,28 @@ def test_call_that_ends_before_its_hold_is_written_is_charged_once_without_it(bo
     assert slices(book) == {"one": 993}
 
 
+def test_end_of_a_call_does_not_write_the_hold_of_another_that_has_just_begun(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hold(admitted(book))
+    book.end(hold(book) or "", 7)
+    book.budgets.committed()
+    assert book.sums() == (7, 7, 10)
+    monkeypatch.setattr(book.budgets._unwritten, "_due_at", 0.0)
+    book.budgets.settle(book.connection, [])
+    assert book.sums() == (7, 7, 20)
+
+
+def test_hold_is_written_before_the_slice_that_covers_it_is_given_up(book: Book) -> None:
+    id_ = book.hold(WIDE)
+    book.budgets.committed()
+    assert hold(book)
+    book.budgets.rolled_back()
+    book.end(id_, 7)
+    assert slices(book) == {}
+    assert book.sums() == (7, 7, 10)
+
+
 def test_transaction_that_fails_leaves_the_holds_to_the_next(book: Book) -> None:
     id_ = hold(admitted(book))
     book.connection.execute("BEGIN")

@@ -4,10 +4,9 @@ An admission must see all holds and charges of all processes: SQLite has one wri
 in PostgreSQL a lock on each counter precedes it.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from aibridge_addon.budgets.admission import Decision, decide
 from aibridge_addon.budgets.book import (
@@ -98,19 +97,20 @@ class SQLBudgets:
             self._held.add(call.interception_id)
         return is_held
 
-    def begin(self, connection: Connection, ended: Collection[str] = ()) -> dict[str, list[Any]]:
-        """Write what calls hold in memory; must precede all else in a transaction.
+    def begin(self, connection: Connection) -> None:
+        """Write what calls hold in memory; must precede all works of a transaction."""
+        self._begin(connection)
+        self._unwritten.write(connection)
+
+    def _begin(self, connection: Connection) -> None:
+        """Renew the lease and the promises of slices, if that is due.
 
         The lease is renewed in the same transaction: holds must not be visible to other processes
         under a lease that has expired meanwhile, by which they would be settled as orphans.
-
-        Returns:
-            The holds of ended interceptions that were never written.
         """
         self.keep_lease(connection)
         if self._slices.is_renewal_due:
             self._slices.renew(connection)
-        return self._unwritten.write(connection, ended)
 
     @property
     def must_write(self) -> bool:
@@ -207,7 +207,10 @@ class SQLBudgets:
     ) -> list[BudgetWarning]:
         """Replace the holds of ended interceptions by their charges, exactly once."""
         ended = tuple(interception_ids)
-        unwritten = self.begin(connection, ended)
+        unwritten = self._unwritten.take(ended)
+        self._begin(connection)
+        if self._unwritten.are_due:
+            self._unwritten.write(connection)
         self._held.difference_update(ended)
         if not ended or not (unwritten or self._are_counted(connection)):
             return []

@@ -124,9 +124,14 @@ class Slices:
                 if amount is None:
                     return False
                 held.append((own, estimate, amount))
-            for own, estimate, amount in held:
+            for own, _, amount in held:
                 own.hold_in_memory(amount)
-                self._unwritten.add(UnwrittenHold(call, own.counter, estimate, amount, moment))
+            self._unwritten.add(
+                [
+                    UnwrittenHold(call, own.counter, estimate, amount, moment)
+                    for own, estimate, amount in held
+                ]
+            )
             self._is_used = True
         return True
 
@@ -297,7 +302,7 @@ class Slices:
             if call.owner != self._owner:
                 self._settle_of_other(connection, call)
             elif own is None:
-                connection.execute(budget_sql.DROP_SLICE, (*key, self._owner))
+                self.give_back(connection, *key)
             elif counter.epoch == own.counter.epoch and counter.bucket >= own.first_bucket:
                 with self._lock:
                     own.owned -= call.charge

@@ -1,12 +1,11 @@
-"""Holds of calls that were admitted in memory, until the next transaction writes them.
+"""Holds of calls that were admitted in memory, until a transaction writes them.
 
-A call that ends before has no row: its end is charged from here. Added on the event loop, written
-on the recorder's thread.
+Most calls end before, and never have a row: their ends are charged from here. Added on the event
+loop, written on the recorder's thread.
 """
 
 import time
-from collections import deque
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,47 +40,52 @@ class UnwrittenHolds:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self._waiting: deque[UnwrittenHold] = deque()
-        self._writing: list[UnwrittenHold] = []
+        self._waiting: dict[str, list[UnwrittenHold]] = {}
+        """By interception; none has two calls here."""
+        self._writing: dict[str, list[UnwrittenHold]] = {}
         """Those that the transaction writes or charges."""
         self._due_at: float | None = None
 
-    def add(self, hold: UnwrittenHold) -> None:
-        """Add a hold."""
-        if self._due_at is None:
+    def add(self, holds: list[UnwrittenHold]) -> None:
+        """Add the holds of a call; at least one."""
+        is_first = not self._waiting
+        self._waiting[holds[0].call.interception_id] = holds
+        # After that, or the other thread could clear the time and not see the holds.
+        if is_first or self._due_at is None:
             self._due_at = time.monotonic() + _LONGEST_WAIT
-        self._waiting.append(hold)
 
     @property
     def are_due(self) -> bool:
-        """True if holds have waited too long for a record to be written."""
+        """True if some holds have waited for so long that all should be written."""
         due_at = self._due_at
         return bool(self._waiting) and due_at is not None and time.monotonic() >= due_at
 
-    def write(self, connection: Connection, ended: Collection[str] = ()) -> dict[str, list[Any]]:
-        """Write all holds but those of interceptions that end in the transaction.
+    def take(self, ended: Iterable[str]) -> dict[str, list[Any]]:
+        """Take the holds of interceptions that end in the transaction, which are never written.
 
         Returns:
-            The rows of these by interception, as a deletion would return them.
+            Their rows by interception, as a deletion would return them.
         """
+        found: dict[str, list[Any]] = {}
+        for id_ in ended if self._waiting else ():
+            if holds := self._waiting.pop(id_, None):
+                self._writing[id_] = holds
+                rows = map(self._row, holds)
+                found[id_] = [(row[0], *row[2:7], row[10], *row[7:10]) for row in rows]
+        return found
+
+    def write(self, connection: Connection) -> None:
+        """Write all holds that wait."""
         if not self._waiting:
-            return {}
-        rows: list[HoldRow] = []
-        unneeded: dict[str, list[Any]] = {}
-        for hold in self._take():
-            self._writing.append(hold)
-            row = self._row(hold)
-            if hold.call.interception_id in ended:
-                of_call = (row[0], *row[2:7], row[10], *row[7:10])
-                unneeded.setdefault(hold.call.interception_id, []).append(of_call)
-            else:
-                rows.append(row)
+            return
+        taken = self._take()
+        self._writing |= taken
+        rows = [self._row(hold) for holds in taken.values() for hold in holds]
         execute_rows(connection, budget_sql.HOLDS, rows)
-        return unneeded
 
     def spool(self) -> list[Statement]:
         """Take all holds, as statements for the spool."""
-        rows = [self._row(hold) for hold in self._take()]
+        rows = [self._row(hold) for holds in self._take().values() for hold in holds]
         return [Statement("budget_hold", dict(zip(BUDGET_HOLD, row, strict=True))) for row in rows]
 
     def committed(self) -> None:
@@ -90,12 +94,14 @@ class UnwrittenHolds:
 
     def rolled_back(self) -> None:
         """Write or charge the holds of the transaction in a later one."""
-        self._waiting.extendleft(reversed(self._writing))
+        self._due_at = time.monotonic() if self._writing else self._due_at
+        self._waiting |= self._writing
         self._writing.clear()
 
-    def _take(self) -> list[UnwrittenHold]:
+    def _take(self) -> dict[str, list[UnwrittenHold]]:
         self._due_at = None
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+        # The event loop may add some meanwhile.
+        return {id_: self._waiting.pop(id_) for id_ in list(self._waiting)}
 
     def _row(self, hold: UnwrittenHold) -> HoldRow:
         return hold_row(
