@@ -107,5 +107,5 @@ class BudgetBook(Protocol):
         return ()
 
     @abstractmethod
-    async def release(self, call: BudgetedCall) -> None:
-        """Remove the holds of a call that is not sent after all."""
+    def release(self, call: BudgetedCall) -> Awaitable[None]:
+        """Remove the holds of a call that is not sent after all, awaited or not."""

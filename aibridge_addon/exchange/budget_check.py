@@ -28,7 +28,12 @@ from aibridge_addon.budgets.budget import Estimate, Unit
 from aibridge_addon.budgets.call import Call, Calls, PriceOf, estimate, web_searches
 from aibridge_addon.config.mistakes import SettingsError
 from aibridge_addon.exchange.budget_refusals import refusal_of, unavailable
-from aibridge_addon.facts import InterceptionEnded, TokenUsage
+from aibridge_addon.facts import (
+    BackgroundResponse,
+    Interception,
+    InterceptionEnded,
+    TokenUsage,
+)
 from aibridge_addon.formats import FORMATS
 from aibridge_addon.raw_json import body, members, readings
 
@@ -69,6 +74,8 @@ class BudgetCheck:
         self._calls = Calls()
         self._end: asyncio.Event | None = None
         """Set at the next end of a call in this process; None if nobody waits for it."""
+        self._unrecorded: dict[str, BudgetedCall] = {}
+        """Calls that are held, by interceptions whose records have not begun."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Requests wait for room one after the other, in their order, by budget and scope."""
 
@@ -90,10 +97,20 @@ class BudgetCheck:
     @property
     def handlers(self) -> Mapping[type, Any]:
         """Handlers of the facts that improve estimates, or make room."""
-        return {TokenUsage: self._calls.on_usage, InterceptionEnded: self._on_end}
+        return {
+            Interception: self._on_start,
+            BackgroundResponse: lambda fact: self._on_start(fact.interception),
+            TokenUsage: self._calls.on_usage,
+            InterceptionEnded: self._on_end,
+        }
 
-    def _on_end(self, _end: InterceptionEnded) -> None:
+    def _on_start(self, interception: Interception) -> None:
+        """Leave the holds of a call to the end of its record."""
+        self._unrecorded.pop(interception.id, None)
+
+    def _on_end(self, end: InterceptionEnded) -> None:
         """Wake whoever waits: an admission after this fact follows the settlement too."""
+        self._on_start(end.interception)
         if self._end is not None:
             self._end.set()
             self._end = None
@@ -143,7 +160,10 @@ class BudgetCheck:
 
     def admit_now(self, call: BudgetedCall) -> bool:
         """Hold a call in its budgets, if they have room that the store need not be asked for."""
-        return self._book().admit_now(call)
+        is_held = self._book().admit_now(call)
+        if is_held:
+            self._unrecorded[call.interception_id] = call
+        return is_held
 
     async def admit(
         self, call: BudgetedCall, may_wait: Callable[[], bool] = lambda: True
@@ -154,13 +174,18 @@ class BudgetCheck:
         if not any(budget.refuses for budget, _ in call.scopes):
             self.hold(call)
             return None
+        self._unrecorded[call.interception_id] = call  # it may be cancelled meanwhile
         try:
             found = await self._book().admit(call)
             if found and found.verdict == "wait" and may_wait():
                 found = await self._wait(self._book(), call, found, may_wait)
         except BookUnavailableError:
+            self._unrecorded.pop(call.interception_id, None)
             return unavailable()
-        return refusal_of(found) if found else None
+        if found is None:
+            return None
+        self._unrecorded.pop(call.interception_id, None)
+        return refusal_of(found)
 
     async def find_spent(self, call: BudgetedCall) -> Refusal | None:
         """Return the refusal of a call if waiting for others would not help; hold nothing."""
@@ -176,11 +201,19 @@ class BudgetCheck:
 
     def hold(self, call: BudgetedCall) -> None:
         """Hold a call that cannot be refused any more."""
+        self._unrecorded[call.interception_id] = call
         pending = asyncio.ensure_future(self._book().hold(replace(call, must_hold=True)))
         pending.add_done_callback(_ignore_failure)
 
+    def withdraw(self, interception_id: str) -> None:
+        """Remove the holds of a call whose record does not begin after all."""
+        if call := self._unrecorded.pop(interception_id, None):
+            pending = asyncio.ensure_future(self._book().release(call))
+            pending.add_done_callback(_ignore_failure)
+
     async def release(self, call: BudgetedCall) -> None:
         """Remove the holds of a call that is not sent after all."""
+        self._unrecorded.pop(call.interception_id, None)
         try:
             await self._book().release(call)
         except BookUnavailableError:  # its process's lease ends at the latest with the process

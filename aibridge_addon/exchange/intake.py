@@ -11,6 +11,7 @@ from mitmproxy import http
 
 from aibridge_addon.access.front_proxies import actor_of_front_proxy
 from aibridge_addon.access.keys.affinity import affinity_of, affinity_of_path
+from aibridge_addon.access.policies import Refusal
 from aibridge_addon.access.sender import Sender
 from aibridge_addon.config.settings import Settings
 from aibridge_addon.exchange.bridged import BridgedExchange
@@ -26,7 +27,7 @@ from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.passing import CountUsage, PassingExchange
 from aibridge_addon.exchange.policy_check import NOT_DECIDED, PolicyCheck
 from aibridge_addon.exchange.read_request import ReadRequest
-from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
+from aibridge_addon.exchange.record_maker import RecordMaker, end_refused, end_unread
 from aibridge_addon.exchange.websocket_intake import WebSocketIntake
 from aibridge_addon.facts import Interception, RequestFacts
 from aibridge_addon.formats import FORMATS
@@ -48,6 +49,16 @@ class _Contents(NamedTuple):
     body: bytes
     is_partial: bool
     """True if the body could not be decoded; `members` and `body` are empty then."""
+
+
+class _Decision(NamedTuple):
+    """The decision about a request."""
+
+    refusal: Refusal | None
+    served: str | None
+    """The model with which a fallback serves it, if so."""
+    reason: str
+    """The failure that leads to the fallback, or `state`."""
 
 
 class Intake:
@@ -199,23 +210,52 @@ class Intake:
     async def _bridged(
         self, read: ReadRequest, start: InterceptionStart, facts: RequestFacts, body: bytes
     ) -> BridgedExchange:
+        try:
+            decision = await self._decide(read)
+            return self._recorded(read, start, facts, body, decision)
+        except BaseException:  # also a cancellation
+            self._policies.withdraw(read.asked)
+            raise
+
+    async def _decide(self, read: ReadRequest) -> _Decision:
+        """Ask the policies, at the instance that is to serve the request."""
         served, reason = await self._fallbacks.send_home(read), "state"
         if served:
             read.asked = replace(read.asked, interception=read.client.as_sent(read.interception))
         refusal = await self._policies.decide(read.asked)
         if refusal and refusal.failure and (other := await self._fall_back(read, refusal.failure)):
-            served, reason, refusal = other, refusal.failure, None
+            return _Decision(None, other, refusal.failure)
+        return _Decision(refusal, served, reason)
+
+    def _recorded(
+        self,
+        read: ReadRequest,
+        start: InterceptionStart,
+        facts: RequestFacts,
+        body: bytes,
+        decision: _Decision,
+    ) -> BridgedExchange:
+        """Begin the record of a request, and end it if a policy refuses it."""
+        refusal, served, reason = decision
         record = self._records.make(read.client, start.interception, refusal)
-        record.sent_model = served
-        self._records.begin(record, start, refusal, body)
-        if served and refusal is None:
-            record.sent_by(read.client.as_sent(start.interception), reason)
-        record.in_background = facts.background
-        self._keys.note_sent(start.interception.id, read.client)
-        if refusal:
-            self._policies.refuse(read.client, read.wire_format, refusal)
-            end_refused(record, refusal)
-        return BridgedExchange(read, record=record, commit=self._commit)
+        try:
+            record.sent_model = served
+            self._records.begin(record, start, refusal, body)
+            if served and refusal is None:
+                record.sent_by(read.client.as_sent(start.interception), reason)
+            record.in_background = facts.background
+            self._keys.note_sent(start.interception.id, read.client)
+            if refusal:
+                self._policies.refuse(read.client, read.wire_format, refusal)
+                end_refused(record, refusal)
+            return BridgedExchange(read, record=record, commit=self._commit)
+        except Exception:
+            end_unread(record, may_pass=self._may_pass(read.asked.sender))
+            raise
+
+    def _may_pass(self, sender: Sender) -> bool:
+        """Return True if no rule could refuse a request that is not decided about."""
+        return sender.admission.is_unrestricted and not self.must_decide
 
     async def _fall_back(self, read: ReadRequest, failure: str) -> str | None:
         """Redirect a request that its instance cannot serve now.

@@ -39,6 +39,7 @@ class PolicyCheck:
         self, settings: Settings, policies: PolicySet, live: LiveRequests, metrics: Metrics
     ) -> None:
         self.decide = policies.decide
+        self.withdraw = policies.withdraw
         self.must_decide = policies.must_decide
         self.must_read_messages = policies.must_read_messages
         self.count_begun_upstream = policies.count

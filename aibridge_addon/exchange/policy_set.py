@@ -229,6 +229,14 @@ class PolicySet:
         if call and call.remaining:
             asked.on_remaining(min(call.remaining))
 
+    def withdraw(self, asked: Asked) -> None:
+        """Give back all that a request took whose record does not begin after all."""
+        self._rate_limits.cancel(asked)
+        self._shared.give_back(asked)
+        self._circuit_breakers.cancel(asked)
+        if asked.interception:
+            self._budgets.withdraw(asked.interception.id)
+
     async def decide_upstream(self, asked: Asked) -> Refusal | None:
         """Decide about a further request of an exchange, by the access tokens of this moment."""
         await self._admission.refresh(0)

@@ -8,6 +8,7 @@ from mitmproxy import http
 from aibridge_addon.access.policies import Refusal
 from aibridge_addon.exchange.client_request import ClientRequest
 from aibridge_addon.exchange.interception_start import InterceptionStart
+from aibridge_addon.exchange.policy_check import NOT_DECIDED
 from aibridge_addon.exchange.typed_prompts import TypedPrompts
 from aibridge_addon.facts import Interception, ProviderError, Status
 from aibridge_addon.interception import InterceptionRecord, Publish
@@ -65,6 +66,20 @@ class RecordMaker:
         record.begin(prompt and prompt.text, digest=prompt and prompt.digest)
         if not is_stranger:
             record.bodies.note_request(0, body)
+
+
+def end_unread(record: InterceptionRecord, *, may_pass: bool) -> None:
+    """End the record of a request that a bug of ours leaves without an exchange, if it has begun.
+
+    It is refused unless it may pass, and then nobody reads its response.
+    """
+    if not record.begun:
+        return
+    if not may_pass:
+        end_refused(record, NOT_DECIDED)
+        return
+    error = ProviderError(type=NOT_DECIDED.reason, message="The response was not read.")
+    record.end(Status.INTERRUPTED, error=error, partial=True)
 
 
 def end_refused(record: InterceptionRecord, refusal: Refusal) -> None:

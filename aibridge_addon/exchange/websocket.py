@@ -5,6 +5,7 @@ is an interception only if it fails.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from mitmproxy import ctx, websocket
 
@@ -16,12 +17,32 @@ from aibridge_addon.exchange.recorded import SHUT_DOWN, RecordedExchange
 from aibridge_addon.formats import Format
 from aibridge_addon.interception import InterceptionRecord
 
-type DecideMessage = Callable[[bytes], Awaitable[None]]
-"""Asks the policies and budgets about a message of the client, before the conversation reads it."""
-type EditMessage = Callable[[bytes], bytes]
-"""Returns a message of the client as it is sent upstream."""
 type Refresh = Callable[[], Awaitable[None]]
 """Reads the access tokens again, so that messages are judged by current ones."""
+
+
+class Messages(Protocol):
+    """Judges and edits the messages of a client."""
+
+    async def decide(self, message: bytes) -> None:
+        """Ask the policies and budgets about a message, before the conversation reads it.
+
+        Raises:
+            RefusedError: they cannot be asked, and the message may not pass without them.
+        """
+
+    def edited(self, message: bytes) -> bytes:
+        """Return a message as it is sent upstream."""
+
+    def withdraw(self) -> None:
+        """Give back what a message took that has not become a request."""
+
+    def undecided(self, problem: str) -> None:
+        """Handle a message that is not read, or not edited, because of a bug of ours.
+
+        Raises:
+            RefusedError: a rule might refuse the message.
+        """
 
 
 class WebSocketExchange(Exchange):
@@ -33,15 +54,13 @@ class WebSocketExchange(Exchange):
         wire_format: Format,
         *,
         conversation: Conversation,
-        decide: DecideMessage,
-        edit: EditMessage,
+        messages: Messages,
         refresh: Refresh,
         commit: Commit,
     ) -> None:
         super().__init__(request, wire_format)
         self._conversation = conversation
-        self._decide = decide
-        self._edit = edit
+        self._messages = messages
         self._refresh = refresh
         self._commit = commit
         self._is_interrupted = False
@@ -67,22 +86,40 @@ class WebSocketExchange(Exchange):
         try:
             if message.from_client:
                 await self._refresh()
-                await self._decide(message.content)
+                await self._messages.decide(message.content)
             if self._is_interrupted:
                 message.drop()
                 return
-            has_ended = self._conversation.on_message(
-                message.content, from_client=message.from_client
-            )
+            has_ended = self._read(message)
         except RefusedError as refused:
             message.drop()
             await self._commit()
             ctx.master.commands.call("inject.websocket", self.flow, True, refused.message, True)
             return
-        if message.from_client and (edited := self._edit(message.content)) != message.content:
-            message.content = edited
+        finally:
+            if message.from_client:
+                self._messages.withdraw()
         if has_ended:
             await self._commit()
+
+    def _read(self, message: websocket.WebSocketMessage) -> bool:
+        """Record and edit a message; return True if a response ended with it.
+
+        Raises:
+            RefusedError: a policy refuses it, or a bug of ours prevents that one is asked.
+        """
+        content = message.content
+        try:
+            has_ended = self._conversation.on_message(content, from_client=message.from_client)
+            if message.from_client and (edited := self._messages.edited(content)) != content:
+                message.content = edited
+        except RefusedError:
+            raise
+        except Exception:
+            if message.from_client:
+                self._messages.undecided("is not read")
+            raise
+        return has_ended
 
     def on_websocket_end(self, *, by_client: bool) -> None:
         """End the records of all requests that are open."""
@@ -105,14 +142,12 @@ class HandshakeExchange(RecordedExchange):
         record: InterceptionRecord,
         commit: Commit,
         conversation: Conversation,
-        decide: DecideMessage,
-        edit: EditMessage,
+        messages: Messages,
         refresh: Refresh,
     ) -> None:
         super().__init__(request, wire_format, record=record, commit=commit)
         self._conversation = conversation
-        self._decide = decide
-        self._edit = edit
+        self._messages = messages
         self._refresh = refresh
 
     def open_websocket(self) -> WebSocketExchange:
@@ -121,8 +156,7 @@ class HandshakeExchange(RecordedExchange):
             self.request,
             self.wire_format,
             conversation=self._conversation,
-            decide=self._decide,
-            edit=self._edit,
+            messages=self._messages,
             refresh=self._refresh,
             commit=self._commit,
         )

@@ -23,7 +23,7 @@ from aibridge_addon.exchange.key_pools import KeyPools
 from aibridge_addon.exchange.model_edits import ModelEdits
 from aibridge_addon.exchange.policy_check import NOT_DECIDED, PolicyCheck, is_reverse
 from aibridge_addon.exchange.realtime import RealtimeConversation
-from aibridge_addon.exchange.record_maker import RecordMaker, end_refused
+from aibridge_addon.exchange.record_maker import RecordMaker, end_refused, end_unread
 from aibridge_addon.exchange.responses_websocket import ResponsesConversation
 from aibridge_addon.exchange.websocket import HandshakeExchange, Refresh
 from aibridge_addon.facts import RequestFacts
@@ -87,8 +87,7 @@ class WebSocketIntake:
             record=record,
             commit=self._commit,
             conversation=requests.conversation(wire_format),
-            decide=requests.decide,
-            edit=requests.edited,
+            messages=requests,
             refresh=self._refresh,
         )
 
@@ -121,7 +120,7 @@ class _SocketRequests:
     records: RecordMaker
     models: ModelEdits
     _spoken: Conversation = field(init=False)
-    _decided: tuple[InterceptionStart, Refusal | None] | None = None
+    _decided: tuple[InterceptionStart, Asked, Refusal | None] | None = None
     """The start of a request's interception, and the decision about it."""
     _refusal: Refusal | None = None
     """The refusal of a message that is not a request."""
@@ -152,18 +151,35 @@ class _SocketRequests:
         try:
             await self._decide(message)
         except Exception:
-            if not self.policies.must_decide:
-                raise
-            logger.exception("aibridge: internal error: a message is not decided about")
-            self.policies.count(self.request, NOT_DECIDED.reason)
-            raise refused_message(FORMATS[self.api], NOT_DECIDED) from None
+            self.undecided("is not decided about")
+            raise
+
+    def undecided(self, problem: str) -> None:
+        """Log the bug that is handled, if it prevents a message from passing.
+
+        Raises:
+            RefusedError: a rule might refuse the message.
+        """
+        if not self.policies.must_decide:
+            return
+        logger.exception("aibridge: internal error: a message %s", problem)
+        self.policies.count(self.request, NOT_DECIDED.reason)
+        raise refused_message(FORMATS[self.api], NOT_DECIDED) from None
+
+    def withdraw(self) -> None:
+        """Give back what a message took that has not become a request."""
+        if self._decided:
+            (_, asked, refusal), self._decided = self._decided, None
+            if refusal is None:
+                self.policies.withdraw(asked)
 
     async def _decide(self, message: bytes) -> None:
         spoken = self._spoken
         request = read_message(message, spoken.is_request)
         if request is not None and spoken.is_request(request):
             start, asked = self._start(spoken.complete(request), message)
-            self._decided = start, await self.policies.decide(asked)
+            self._decided = start, asked, None  # also if it is cancelled meanwhile
+            self._decided = start, asked, await self.policies.decide(asked)
             return
         self._refusal = await self.policies.decide(self._asked(message, is_recorded=False))
         if self._refusal is None and request and (following := spoken.may_follow(request)):
@@ -193,9 +209,9 @@ class _SocketRequests:
         wire_format = FORMATS[self.api]
         self._look_at = 0.0
         assert self._decided, "`decide` precedes it"
-        (start, refusal), self._decided = self._decided, None
-        record = self.records.make(self.request, start.interception, refusal)
-        self.records.begin(record, start, refusal, _recorded(members))
+        (start, _, refusal) = self._decided
+        record = self._begun(start, refusal, members)
+        self._decided = None
         if refusal:
             self.policies.count(self.request, refusal.reason)
             end_refused(record, refusal)
@@ -207,8 +223,22 @@ class _SocketRequests:
         self._look_at = 0.0
         start, asked = self._start(members, message)
         self.policies.count_begun_upstream(asked)
-        record = self.records.make(self.request, start.interception, None)
-        self.records.begin(record, start, None, _recorded(members))
+        try:
+            return self._begun(start, None, members)
+        except Exception:
+            self.policies.withdraw(asked)
+            raise
+
+    def _begun(
+        self, start: InterceptionStart, refusal: Refusal | None, members: Members
+    ) -> InterceptionRecord:
+        """Begin a record."""
+        record = self.records.make(self.request, start.interception, refusal)
+        try:
+            self.records.begin(record, start, refusal, _recorded(members))
+        except Exception:
+            end_unread(record, may_pass=not self.policies.must_decide)
+            raise
         return record
 
     def _start(self, members: Members, message: bytes) -> tuple[InterceptionStart, Asked]:

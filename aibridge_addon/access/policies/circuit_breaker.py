@@ -70,6 +70,11 @@ class CircuitBreakers:
             self._waiting[asked.interception.id] = (key, generation)
             self._show(key)
 
+    def cancel(self, asked: Asked) -> None:
+        """Forget a request that is not sent after all."""
+        if asked.interception:
+            self._report(asked.interception.id, "neutral", None)
+
     @property
     def handlers(self) -> Mapping[type, Callable[[Any], None]]:
         """Handlers of the facts that report outcomes."""

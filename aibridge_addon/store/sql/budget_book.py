@@ -124,9 +124,9 @@ class SQLBudgetBook(BudgetBook):
         """Return the room that this process has set aside."""
         return self._budgets.set_aside()
 
-    async def release(self, call: BudgetedCall) -> None:
+    def release(self, call: BudgetedCall) -> Awaitable[Any]:
         """Remove the holds of a call that is not sent after all."""
-        await self.run(_CallWork(self._release, call, self._budgets.spare.release))
+        return self.run(_CallWork(self._release, call, self._budgets.spare.release))
 
     def _release(self, connection: Connection, call: BudgetedCall) -> None:
         self._budgets.release(connection, call.id)

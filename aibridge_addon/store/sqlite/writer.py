@@ -140,6 +140,7 @@ class Writer(RecordWriter[sqlite3.Connection]):
             for statement in statements:
                 execute(connection, statement)
             self.settle(connection, statements)
+            self._budgets.before(connection, works)
             results = [work(connection) for work in works]
             if statements:
                 self.finish(connection)
