@@ -31,7 +31,7 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 
-from aibridge_addon.relay import header_lookups, http1, http2_goaway, websocket_limits
+from aibridge_addon.relay import header_lookups, http1, http2_goaway, shortcuts, websocket_limits
 from aibridge_addon.relay.body_tap import BodyTap
 from aibridge_addon.relay.bridge import Bridge
 from aibridge_addon.relay.command_generators import Commands, mapped, nothing
@@ -42,7 +42,7 @@ from aibridge_addon.relay.second_attempt import SecondAttempt
 from aibridge_addon.relay.second_response import RESPONSE_EVENTS, hold, relay_second_response
 from aibridge_addon.relay.usage_watch import drop_hidden_body
 
-for module in (header_lookups, http1, http2_goaway, websocket_limits):
+for module in (header_lookups, http1, http2_goaway, shortcuts, websocket_limits):
     module.use_in_mitmproxy()
 
 REQUEST_TOO_LARGE = "Request body exceeds mitmproxy's body_size_limit."
