@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import re
 import runpy
 import select
@@ -42,6 +43,8 @@ _ADDON = (
     *("aibridge_addon.addon", "aibridge_addon.config.file", "aibridge_addon.library_logs"),
     *("aibridge_addon.store.sqlite.recorder", "aibridge_addon.store.sqlite.store"),
     *("aibridge_addon.tools.servers", "aibridge_addon.views.content_views"),
+    *("detect_secrets.plugins.*", "cryptography.hazmat.backends.openssl", "encodings.idna"),
+    *("anyio._core._subprocesses", "httpcore2", "importlib.readers", "aibridge_addon.config.files"),
 )
 _IMPORTS: Mapping[str, Sequence[str]] = {
     "mitmdump": ("mitmproxy.tools.main", "mitmproxy.tools.dump", *_ADDON),
@@ -58,7 +61,7 @@ _IMPORTS: Mapping[str, Sequence[str]] = {
         "uvicorn.protocols.http.auto",
     ),
 }
-"""By the name of a program: what its starts import, in this order.
+"""By the name of a program: what its starts import, in this order; `.*` means all of a package.
 
 This package among them: no module of it may read its environment or make an id when it is imported.
 """
@@ -312,11 +315,18 @@ def _run(arguments: list[str]) -> None:
     runpy.run_path(arguments[0], run_name="__main__")
 
 
+def _import(name: str) -> None:
+    package = importlib.import_module(name.removesuffix(".*"))
+    if name.endswith(".*"):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+
+
 def _main() -> None:
     number, *modules = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in modules:
-        importlib.import_module(module)
+        _import(module)
     assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1
     gc.freeze()
     _run(_serve(socket.socket(fileno=int(number))))
