@@ -238,6 +238,7 @@ class Components:
         self._shortage_log.install()
         limit_accept_retries(self._loop)
         remember, find = self._recorder.record_hidden_turns, self._recorder.find_hidden_turns
+        self._keys_and_retries.fallbacks.homes.share(remember=remember, find=find)
         self._servers = CentralServers(
             ledger=Ledger(remember=remember, find=find),
             attempts=Attempts(remember=remember, find=find),

@@ -25,7 +25,7 @@ TABLES = {
     " byte and their duration.",
     "aibridge_stale_hours": "Hours whose figures have changed since they were rolled up.",
     "aibridge_hidden_turns": "Turns with central tools that the client did not see, restored in"
-    " its later requests.",
+    " its later requests; calls that run; and conversations that fallbacks serve.",
     "aibridge_tokens": "All access tokens, also revoked and expired ones, without their secrets.",
     "aibridge_background_responses": "Background responses that no poll has completed yet.",
     "aibridge_processes": "Proxy processes, as they reported last; see `aibridge status`",
@@ -140,7 +140,8 @@ COLUMNS = {
     "aibridge_parts.content": "JSON as it was sent, redacted; a streamed response as one document",
     "compressed": "1 if `content` is compressed with Zstandard",
     "aibridge_parts.created_at": "UTC, ISO 8601; renewed about once a day while it is used",
-    "aibridge_hidden_turns.scope": "digest of the conversation's actor, credential and provider",
+    "aibridge_hidden_turns.scope": "digest of the conversation's actor, credential and"
+    " provider; `fallback` for conversations that fallbacks serve",
     "aibridge_hidden_turns.key": "identifies the visible response in later requests",
     "aibridge_hidden_turns.content": "JSON",
     "digest": "SHA-256 of the access token",

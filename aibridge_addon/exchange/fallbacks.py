@@ -58,7 +58,7 @@ class Fallbacks:
         self._providers: dict[str, Provider] = {}
         self._router = Router(())
         self._models = ModelRuleTable(())
-        self._homes = FallbackHomes()
+        self.homes = FallbackHomes()
         self._warned: set[tuple[str, str]] = set()
         """Instances and actors whose signed requests do not fall back."""
 
@@ -105,7 +105,7 @@ class Fallbacks:
     @property
     def handlers(self) -> Mapping[type, Any]:
         """Handlers of the facts that tell who served a conversation."""
-        return self._homes.handlers
+        return self.homes.handlers
 
     async def send_home(self, read: ReadRequest) -> str | None:
         """Redirect a request with state of a fallback to it.
@@ -116,9 +116,10 @@ class Fallbacks:
         request = read.client
         if not request.route.provider.resend.fallbacks or request.is_form:
             return None
-        home = self._homes.of_request(read.interception, read.members)
-        if home is None or not affinity_of("", None, request.body()).is_bound:
+        mark = self.homes.note(read.interception, read.members)
+        if mark is None or not affinity_of("", None, request.body()).is_bound:
             return None
+        home = await self.homes.find(mark)
         names = list(self._names(read))
         for rule in self._open_to(request, home):
             model = next(filter(None, map(rule.models.get, names)), "")
@@ -134,7 +135,7 @@ class Fallbacks:
             return
         path = request.flow.request.path
         stored = affinity_of_path("", path).previous_response_id
-        home = self._homes.of_response(provider.name, stored)
+        home = await self.homes.find((provider.name, stored)) if stored else None
         for rule in self._open_to(request, home):
             option = FallbackOption(rule, "")
             if self._can_send(request, option) and await self._is_ready(rule):

@@ -1,6 +1,7 @@
 """Conversations that a fallback serves are found by the state that their requests carry."""
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from store.doubles import ended, started
 
 from aibridge_addon.exchange.fallback_homes import FallbackHomes
-from aibridge_addon.facts import Interception, Status, new_id
+from aibridge_addon.facts import HiddenTurns, Interception, Status, new_id
 from aibridge_addon.formats.tool_protocol import Members
 from aibridge_addon.raw_json import members
+from aibridge_addon.store.errors import StoreError
 
 FIRST, OTHER = "first", "other"
 
@@ -35,13 +37,23 @@ def serve(
     **values: Any,
 ) -> None:
     interception = begun(**values)
-    homes.of_request(interception, asked)
+    homes.note(interception, asked)
     served = replace(interception, provider_name=served_by)
     homes.on_end(ended(served, provider_response_id=response_id, status=status))
 
 
 def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "text", "text": text}]}
+
+
+async def home(homes: FallbackHomes, asked: Members, **values: Any) -> str | None:
+    """Return the fallback that a further request returns to."""
+    mark = homes.note(begun(**values), asked)
+    return await homes.find(mark) if mark else None
+
+
+async def home_of(homes: FallbackHomes, response_id: str, first: str = FIRST) -> str | None:
+    return await homes.find((first, response_id))
 
 
 @pytest.mark.parametrize(
@@ -65,43 +77,107 @@ def user(text: str) -> dict[str, Any]:
         ({"input": "a"}, {"input": "b", "previous_interaction_id": "r-1"}),
     ],
 )
-def test_conversation_is_found_by_its_beginning_or_its_last_response(
+async def test_conversation_is_found_by_its_beginning_or_its_last_response(
     asked: dict[str, Any], further: dict[str, Any]
 ) -> None:
     homes = FallbackHomes()
     serve(homes, request(**asked))
-    assert homes.of_request(begun(), request(**further)) == OTHER
-    assert homes.of_response(FIRST, "r-1") == OTHER
+    assert await home(homes, request(**further)) == OTHER
+    assert await home_of(homes, "r-1") == OTHER
 
 
-def test_other_conversation_is_not_found() -> None:
+async def test_other_conversation_is_not_found() -> None:
     homes = FallbackHomes()
     asked = request(messages=[user("a")])
     serve(homes, asked)
-    assert homes.of_request(begun(), request(messages=[user("b")])) is None
-    assert homes.of_request(begun("t"), asked) is None
-    assert homes.of_request(begun(actor="bob"), asked) is None
-    assert homes.of_request(begun(), request(input="a", previous_response_id="r-2")) is None
-    assert homes.of_response(OTHER, "r-1") is None
-    assert homes.of_response(FIRST, None) is None
+    assert await home(homes, request(messages=[user("b")])) is None
+    assert await home(homes, asked, session="t") is None
+    assert await home(homes, asked, actor="bob") is None
+    assert await home(homes, request(input="a", previous_response_id="r-2")) is None
+    assert await home_of(homes, "r-1", OTHER) is None
 
 
-def test_conversation_that_the_first_instance_serves_again_is_at_home_there() -> None:
+async def test_conversation_that_the_first_instance_serves_again_is_at_home_there() -> None:
     homes = FallbackHomes()
     asked = request(messages=[user("a")])
     serve(homes, asked)
     serve(homes, asked, OTHER, status=Status.FAILED)
     serve(homes, asked, FIRST, status=Status.FAILED)
-    assert homes.of_request(begun(), asked) == OTHER
+    assert await home(homes, asked) == OTHER
     serve(homes, asked, FIRST, response_id="r-2")
-    assert homes.of_request(begun(), asked) is None
-    assert homes.of_response(FIRST, "r-1") == OTHER, "it is stored there"
+    assert await home(homes, asked) is None
+    assert await home_of(homes, "r-1") == OTHER, "it is stored there"
 
 
-def test_memory_is_bounded() -> None:
+async def test_memory_is_bounded() -> None:
     homes = FallbackHomes(most=4)
     for number in range(20):
         serve(homes, request(messages=[user(str(number))]), response_id=f"r-{number}")
-        homes.of_request(begun(), request(messages=[user("open")]))
-    assert homes.of_response(FIRST, "r-19") == OTHER
-    assert homes.of_response(FIRST, "r-1") is None
+        await home(homes, request(messages=[user("open")]))
+    assert await home_of(homes, "r-19") == OTHER
+    assert await home_of(homes, "r-1") is None
+
+
+class Store:
+    """The memory that processes share; counts the lookups."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.lookups = 0
+        self.is_away = False
+
+    def remember(self, turns: HiddenTurns) -> None:
+        self.kept[turns.scope, turns.key] = turns.content
+
+    async def find(self, scope: str, keys: Collection[str]) -> Mapping[str, str]:
+        self.lookups += 1
+        if self.is_away:
+            raise StoreError("away")
+        return {key: self.kept[scope, key] for key in keys if (scope, key) in self.kept}
+
+    def process(self) -> FallbackHomes:
+        made = FallbackHomes()
+        made.share(remember=self.remember, find=self.find)
+        return made
+
+
+async def test_other_process_finds_a_conversation_and_asks_the_store_once() -> None:
+    store = Store()
+    one, two = store.process(), store.process()
+    asked = request(messages=[user("a")])
+    serve(one, asked)
+    for _ in range(3):
+        assert await home(two, asked) == OTHER
+        assert await home_of(two, "r-1") == OTHER
+        assert await home(two, request(messages=[user("b")])) is None
+    assert store.lookups == 3
+
+
+async def test_conversation_of_the_first_instance_is_neither_stored_nor_looked_up() -> None:
+    store = Store()
+    homes = store.process()
+    asked = request(messages=[user("a")])
+    serve(homes, asked, FIRST)
+    assert await home(homes, asked) is None
+    assert await home_of(homes, "r-1") is None
+    assert (store.kept, store.lookups) == ({}, 0)
+
+
+async def test_conversation_that_the_first_instance_serves_again_is_stored_as_its_own() -> None:
+    store = Store()
+    one, two = store.process(), store.process()
+    asked = request(messages=[user("a")])
+    serve(one, asked)
+    serve(one, asked, FIRST, response_id="r-2")
+    assert await home(two, asked) is None
+
+
+async def test_store_that_is_away_leads_to_the_first_instance_until_it_is_back() -> None:
+    store = Store()
+    one, two = store.process(), store.process()
+    asked = request(messages=[user("a")])
+    serve(one, asked)
+    store.is_away = True
+    assert await home(two, asked) is None
+    store.is_away = False
+    assert await home(two, asked) == OTHER
