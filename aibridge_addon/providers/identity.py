@@ -93,10 +93,17 @@ def actor_of(
             found = actor_named(given, known_actors)
             if given is not asserted_id or asserted is None:
                 return found
-            return Actor(id=found.id, metadata={**found.metadata, **asserted.metadata})
+            return _with_team(Actor(id=found.id, metadata={**found.metadata, **asserted.metadata}))
     if credential and known_actors and (known := known_actors.get(credential.fingerprint)):
         return known
     return Actor(id=ANONYMOUS)
+
+
+def _with_team(actor: Actor) -> Actor:
+    """Return an actor with its only team as `team`, which reports group by."""
+    if "team" in actor.metadata or len(actor.teams) != 1:
+        return actor
+    return Actor(id=actor.id, metadata={**actor.metadata, "team": actor.teams[0]})
 
 
 def actor_named(name: str, known_actors: Mapping[str, Actor]) -> Actor:

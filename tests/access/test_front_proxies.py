@@ -57,7 +57,25 @@ def named(**values: object) -> Actor:
 
 def test_front_proxy_comes_after_logins_and_tokens_and_before_the_actor_header() -> None:
     assert named().id == "a.smith"
-    assert named().metadata == {"level": 3, "teams": ["search"]}
+    assert named().metadata == {"level": 3, "teams": ["search"], "team": "search"}
     assert named(token_owner="bob").id == "bob"
     assert named(asserted=None).id == "mallory"
     assert named(asserted=Actor(id="anonymous")).id == "anonymous"
+
+
+@pytest.mark.parametrize(
+    ("teams", "own", "team"),
+    [(["search"], {}, "search"), (["search", "ads"], {}, None), (["search"], {"team": "x"}, "x")],
+)
+def test_only_team_that_a_front_proxy_names_is_the_team_of_reports(
+    teams: list[str], own: dict[str, str], team: str | None
+) -> None:
+    found = actor_of(
+        proxy_user=None,
+        token_owner=None,
+        asserted=Actor(id="alice", metadata={"teams": teams}),
+        header_value=None,
+        credential=None,
+        known_actors={"alice": Actor(id="alice", metadata=own)},
+    )
+    assert found.metadata.get("team") == team

@@ -120,7 +120,7 @@ def test_jwt_in_our_header_names_actor_and_team_and_never_reaches_the_provider(
         assert ask(clients, way, api, api.headers | spoofed).status_code == 200
     row = records.interception
     assert row["initiator_id"] == "alice@example.com"
-    assert row["metadata"] == {"teams": ["search"]}
+    assert row["metadata"] == {"teams": ["search"], "team": "search"}
     assert row["credential_kind"] == "byok"
     (sent,) = standin.requests
     assert text not in str(sent.headers)
