@@ -5,32 +5,28 @@ program is a process of its own, with its own arguments, environment, folder, ou
 and exit code; only its interpreter and its imports are not new. Tests whose point they are start
 the program with `subprocess`.
 
-Run as a program, this module is that process: it ends, with its forks, when its tests end.
+`fork_server.py` is that process; `fork_client.py` a program that others start in place of one.
 """
 
-import array
 import atexit
 import contextlib
-import gc
-import importlib
-import json
 import os
-import pkgutil
 import re
-import runpy
 import select
 import signal
-import site
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, NoReturn, Protocol
+from typing import IO, Any, Protocol
 
+from fork_messages import receive, send
+
+FORK_SERVER = str(Path(__file__).with_name("fork_server.py"))
+FORK_CLIENT = str(Path(__file__).with_name("fork_client.py"))
 MCP_SERVER = Path(__file__).with_name("mcp_server.py")
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 AIBRIDGE = Path(sys.executable).with_name("aibridge")
@@ -131,6 +127,19 @@ def start_mcp_server(*arguments: str) -> Running:
     return start(MCP_SERVER, arguments, env=env, cwd=Path.cwd(), stderr=2)
 
 
+def command(script: Path) -> list[str]:
+    """Return the words with which others start a program of `_IMPORTS`, with their arguments added.
+
+    The process that they start waits for a fork that has its input, output and environment, passes
+    signals on, and ends as the fork ends; the fork is killed with it.
+    """
+    is_measured = any(name.startswith("COVERAGE_PROCESS") for name in os.environ)
+    if sys.platform == "linux" and not is_measured:
+        address = _server(script.name).address
+        return [sys.executable, "-I", "-S", FORK_CLIENT, address, str(script)]
+    return [sys.executable, str(script)]
+
+
 def _needs_interpreter(env: Mapping[str, str]) -> bool:
     """Return True for variables that an interpreter reads when it starts, as coverage's are."""
     read = re.compile(r"PYTHON(?!UNBUFFERED$|PATH$)|COVERAGE_PROCESS")
@@ -191,15 +200,22 @@ class ForkServer:
 
     def __init__(self, modules: Sequence[str]) -> None:
         self._socket, other = socket.socketpair()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind("")  # the system chooses an abstract address
+        listener.listen()
+        self.address = listener.getsockname()[1:].decode()
+        """Where `fork_client.py` asks for forks."""
         self._lock = threading.Lock()
+        descriptors = [other.fileno(), listener.fileno()]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(other.fileno()), *modules],
+            [sys.executable, "-P", FORK_SERVER, *map(str, descriptors), *modules],
             env={**inherited, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
-            pass_fds=[other.fileno()],
+            pass_fds=descriptors,
         )
         other.close()
+        listener.close()
         atexit.register(self.close)
 
     def start(
@@ -231,8 +247,8 @@ class ForkServer:
 
     def _ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int:
         with self._lock:
-            _send(self._socket, request, descriptors)
-            answer, _ = _receive(self._socket)
+            send(self._socket, request, descriptors)
+            answer, _ = receive(self._socket)
         assert answer is not None, "the process that forks has ended"
         return int(answer["number"])
 
@@ -240,97 +256,3 @@ class ForkServer:
         """Kill the forks, and end."""
         self._socket.close()
         self._process.wait()
-
-
-# --- the process that forks
-
-
-def _serve(connection: socket.socket) -> list[str]:
-    """Fork on request until the tests end; return in each child, with its arguments."""
-    living: set[int] = set()
-    while True:
-        request, descriptors = _receive(connection)
-        if request is None:
-            _end(living)
-        if (ended := request.get("ended")) is not None:
-            living.remove(ended)
-            number = os.waitstatus_to_exitcode(os.waitpid(ended, 0)[1])
-        elif (number := os.fork()) == 0:
-            connection.close()
-            return _become(request, descriptors)
-        else:
-            living.add(number)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        _send(connection, {"number": number})
-
-
-def _end(living: set[int]) -> NoReturn:
-    for pid in living:
-        os.kill(pid, signal.SIGKILL)
-    os._exit(0)
-
-
-def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> list[str]:
-    for number, descriptor in enumerate(descriptors, start=1):
-        os.dup2(descriptor, number)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if request["session"]:
-        os.setsid()
-    os.chdir(request["cwd"])
-    os.environ.clear()
-    os.environ.update(request["env"])
-    time.tzset()
-    return list(request["arguments"])
-
-
-def _send(
-    connection: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()
-) -> None:
-    data = json.dumps(message).encode()
-    head = len(data).to_bytes(4)
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-    connection.sendmsg([head], rights if descriptors else [])
-    connection.sendall(data)
-
-
-def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """Return a message and the descriptors that came with it; None: the other side has ended."""
-    head, descriptors, _, _ = socket.recv_fds(connection, 4, 2)
-    if not head:
-        return None, []
-    data = b""
-    while len(data) < int.from_bytes(head):
-        data += connection.recv(1 << 16)
-    return json.loads(data), descriptors
-
-
-def _run(arguments: list[str]) -> None:
-    sys.argv = arguments
-    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[:0] = [str(Path(arguments[0]).parent), *folders]
-    site.execsitecustomize()
-    runpy.run_path(arguments[0], run_name="__main__")
-
-
-def _import(name: str) -> None:
-    package = importlib.import_module(name.removesuffix(".*"))
-    if name.endswith(".*"):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
-
-
-def _main() -> None:
-    number, *modules = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in modules:
-        _import(module)
-    assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1
-    gc.freeze()
-    _run(_serve(socket.socket(fileno=int(number))))
-
-
-if __name__ == "__main__":
-    _main()

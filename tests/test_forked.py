@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked import Forked, ForkServer
+from forked import FORK_CLIENT, Forked, ForkServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork")
 
@@ -106,6 +106,45 @@ def test_forks_end_with_their_tests(tmp_path: Path) -> None:
     assert process.stdout.readline() == "ready\n"
     server.close()
     assert text_of(process) == ""  # its output has ended, so nothing holds it open
+
+
+def started_by_client(server: ForkServer, folder: Path, text: str) -> "subprocess.Popen[str]":
+    script = folder / "program.py"
+    script.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", FORK_CLIENT, server.address, str(script), "a", "b c"],
+        env={"ONLY": "this"},
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_client_gives_a_fork_its_arguments_folder_environment_input_and_exit_code(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    with started_by_client(server, tmp_path, REPORT) as client:
+        text, _ = client.communicate("from outside", DEADLINE_S)
+    assert text.startswith(f"__main__ ['a', 'b c'] {tmp_path} {{'ONLY': 'this'")
+    assert text.endswith(" from outside\na mistake\n")
+    assert client.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+)
+def test_signal_to_a_client_ends_its_fork(
+    server: ForkServer, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with started_by_client(server, tmp_path, INTERRUPTED) as client:
+        assert client.stdout
+        assert client.stdout.readline() == "ready\n"
+        client.send_signal(number)
+        rest = client.stdout.read()  # to its end: no process holds the pipe open
+        assert client.wait(DEADLINE_S) == code
+    assert rest == ("interrupted\n" if number == signal.SIGINT else "")
 
 
 IDENTITY = """

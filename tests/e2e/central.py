@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import forked
 import httpx2
 from forked import MCP_SERVER, start_mcp_server
 from standin import (
@@ -73,9 +74,13 @@ class ToolServer:
         self._process.stdout.close()
 
 
-def program(*arguments: str) -> dict[str, Any]:
-    """Return the keys of a server that the proxy runs itself."""
-    return {"command": sys.executable, "args": [str(MCP_SERVER), "stdio", *arguments]}
+def program(*, fork: bool = True) -> dict[str, Any]:
+    """Return the keys of a server that the proxy runs itself.
+
+    `fork=False` has it start an interpreter, for tests of the process itself.
+    """
+    words = forked.command(MCP_SERVER) if fork else [sys.executable, str(MCP_SERVER)]
+    return {"command": words[0], "args": [*words[1:], "stdio"]}
 
 
 def wait_for_servers(proxy: Proxy, *names: str, mark: int = 0) -> None:

@@ -264,7 +264,7 @@ def test_no_server_program_outlives_the_proxy(
 ) -> None:
     pid_file = tmp_path / "pid"
     script = tmp_path / "server.sh"
-    keys = program()
+    keys = program(fork=False)
     script.write_text(f"echo $$ > {pid_file}\nexec {keys['command']} {' '.join(keys['args'])}\n")
     own = start_proxy(servers={"calc": {"command": "/bin/sh", "args": [str(script)]}})
     pid = int(pid_file.read_text())

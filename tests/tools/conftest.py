@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import pytest_asyncio
 
@@ -17,6 +18,12 @@ from tools.running import BOUND, LISTING, Heard, Program, Report, Scripted
 async def eager() -> None:
     """Start tasks eagerly, as mitmproxy does."""
     asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> None:
+    """Start what forks servers before a test looks at the processes that it starts."""
+    forked.command(forked.MCP_SERVER)
 
 
 @pytest.fixture(scope="session")

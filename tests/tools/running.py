@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 from forked import MCP_SERVER, start_mcp_server
 
 from aibridge_addon.formats.central_tool import CentralTool
@@ -16,7 +17,6 @@ from aibridge_addon.tools.servers import ToolServers
 
 BOUND = 60.0
 """Seconds after which a wait fails."""
-PROGRAM = str(MCP_SERVER)
 
 
 class Program:
@@ -183,11 +183,15 @@ def by_url(name: str, transport: Transport, url: str, **more: Any) -> ServerConf
 
 
 def by_command(
-    name: str, *arguments: str, command: str = sys.executable, **more: Any
+    name: str, *arguments: str, command: str = sys.executable, fork: bool = True, **more: Any
 ) -> ServerConfig:
-    """Return the configuration of a server that is a program, by default `mcp_server.py`."""
+    """Return the configuration of a server that is a program, by default `mcp_server.py`.
+
+    `fork=False` starts that with an interpreter of its own, for tests of the process itself.
+    """
     if not arguments or arguments[0].startswith("--"):
-        arguments = (PROGRAM, "stdio", *arguments)
+        words = forked.command(MCP_SERVER) if fork else [sys.executable, str(MCP_SERVER)]
+        command, arguments = words[0], (*words[1:], "stdio", *arguments)
     return ServerConfig(
         name=name,
         transport="stdio",

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -329,7 +330,7 @@ async def test_call_with_progress_is_cancelled_at_the_total_limit(
 
 async def test_hanging_server_is_reconnected(connect: Connect) -> None:
     before = set(psutil.Process().children())
-    servers, heard = await connect(by_command("s", timeout_s=2))
+    servers, heard = await connect(by_command("s", fork=False, timeout_s=2))
     (process,) = set(psutil.Process().children()) - before
     process.suspend()
     found = await servers.call(tool(servers, "s", "add"), {"a": 1, "b": 2})
@@ -539,7 +540,7 @@ async def test_secret_in_the_stderr_of_a_program_is_hidden(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     code = "import os, sys; sys.exit('bad token ' + os.environ['KEY'])"
-    entry = ServerEntry(command=by_command("s").command, args=["-c", code], env={"KEY": "${S}"})
+    entry = ServerEntry(command=sys.executable, args=["-c", code], env={"KEY": "${S}"})
     (config,) = servers_of_file(server_file({"s": entry}), {"S": SECRET})
     servers, _ = await connect(config)
     found = await servers.call(tool_of("s", "add"), {})
@@ -585,7 +586,11 @@ async def test_start_returns_at_once_and_stop_ends_all_programs(
     gc.collect()
     tasks, processes = asyncio.all_tasks(), set(psutil.Process().children())
     configs = [by_url(name, "http", programs["http"].url) for name in ("a", "b")]
-    configs += [by_url("c", "sse", programs["sse"].url), by_command("d"), by_command("e")]
+    configs += [
+        by_url("c", "sse", programs["sse"].url),
+        by_command("d"),
+        by_command("e", fork=False),
+    ]
     servers, _ = await connect(*configs, wait=False)
     assert {status.state for status in servers.status()} == {"starting"}
     assert await servers.ready(BOUND)
