@@ -3,6 +3,7 @@
 Only HTTPS and this machine's own servers are asked, directly; no redirect leads to another host.
 """
 
+import asyncio
 import re
 import ssl
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ class Download:
         )
         async with client:
             try:
-                return await _read(client, url)
+                # The timeout of the client is for each read: a server may send a byte now and then.
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    return await _read(client, url)
+            except TimeoutError:
+                raise JWKSError(f"it took longer than {TIMEOUT_SECONDS:g} seconds") from None
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 raise JWKSError(str(error) or type(error).__name__) from error
 

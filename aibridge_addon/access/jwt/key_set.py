@@ -108,6 +108,10 @@ class KeySet:
             logger.warning("aibridge: the keys at %s cannot be read: %s", self._url, error)
             self._on_fetch(self._url, "failed")
             return
+        except Exception:  # the edge: requests with keys that are known must not fail with it
+            logger.exception("aibridge: internal error: no keys from %s", self._url)
+            self._on_fetch(self._url, "failed")
+            return
         self._keys, self._fetched_at = found.keys, self._clock()
         stated = SHORTEST_SECONDS if found.max_age is None else found.max_age
         self._lifetime = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, stated))

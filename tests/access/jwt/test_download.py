@@ -1,13 +1,16 @@
 """Keys are downloaded directly, within bounds, and from no other host."""
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from access.jwt.signing import KEYS
 
+from aibridge_addon.access.jwt import download
 from aibridge_addon.access.jwt.download import MOST_BYTES, Download
 from aibridge_addon.access.jwt.key_set import JWKSError
 
@@ -33,6 +36,9 @@ ANSWERS: dict[str, Answer] = {
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/drip":
+            self._drip()
+            return
         status, headers, body = ANSWERS[self.path]
         self.send_response(status)
         for name, value in headers.items():
@@ -40,6 +46,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self) -> None:
+        """Send a byte now and then until the client has left."""
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while not Event().wait(0.02):
+                self.wfile.write(b" ")
 
     def log_message(self, *args: object) -> None:
         """Log nothing."""
@@ -85,3 +99,12 @@ async def test_answer_that_is_no_key_set_is_an_error(origin: str, path: str, rea
 async def test_server_that_cannot_be_reached_is_an_error() -> None:
     with pytest.raises(JWKSError):
         await Download()("http://127.0.0.1:1/keys")
+
+
+async def test_server_that_sends_a_byte_now_and_then_is_given_up(
+    origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(JWKSError, match=r"longer than 0\.2 seconds"):
+        async with asyncio.timeout(20):
+            await Download()(f"{origin}/drip")

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from access.jwt.signing import public_key
 
 from aibridge_addon.access.jwt.key_set import JWKSError, KeySet, PublishedKeys
@@ -19,6 +20,7 @@ class Issuer:
         self.outcomes: list[str] = []
         self.keys: tuple[str, ...] | None = ("a",)
         """Key ids; None: the issuer is unavailable."""
+        self.error: Exception = JWKSError("no route to host")
         self.max_age = max_age
         self.key_set = KeySet(URL, self.fetch, lambda: self.now, lambda _, how: self._count(how))
 
@@ -27,7 +29,7 @@ class Issuer:
         self.fetches += 1
         await asyncio.sleep(0)
         if self.keys is None:
-            raise JWKSError("no route to host")
+            raise self.error
         return PublishedKeys(tuple({"kid": kid} for kid in self.keys), self.max_age)
 
     async def knows(self, kid: str, after: float = 0.0) -> bool:
@@ -124,3 +126,15 @@ def test_key_without_an_id_is_found_only_if_there_is_no_other() -> None:
     assert find_key([first], None) == first
     assert find_key([first, second], None) is None
     assert find_key([first], "") is None
+
+
+async def test_known_keys_are_used_although_a_fetch_fails_by_a_bug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    issuer = Issuer()
+    assert await issuer.knows("a")
+    issuer.keys = None
+    issuer.error = RuntimeError("a bug")
+    assert await issuer.knows("a", 1_000)
+    assert issuer.outcomes == ["ok", "failed"]
+    assert "internal error" in caplog.text
