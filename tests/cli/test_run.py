@@ -10,6 +10,7 @@ import textwrap
 from contextlib import suppress
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 from e2e.clients import ANTHROPIC_KEY
@@ -100,7 +101,8 @@ def test_summary_counts_only_requests_of_its_own_program(
     shared: Home, way: tuple[str, ...]
 ) -> None:
     """Another program sends a request meanwhile."""
-    nested = (*AIBRIDGE, "run", *way, "--quiet", "--", sys.executable, "-c", OPENAI_PROGRAM)
+    aibridge = forked.command(forked.AIBRIDGE)
+    nested = (*aibridge, "run", *way, "--quiet", "--", sys.executable, "-c", OPENAI_PROGRAM)
     program = (
         f"import subprocess, sys; subprocess.run({list(nested)!r}, check=True)\n{ANTHROPIC_PROGRAM}"
     )

@@ -7,15 +7,16 @@ client program, another machine) are listed with the reason.
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import forked
 import pytest
-from cli.command import AIBRIDGE, Home
+from cli.command import Home
 from cli.conftest import confdir, home  # noqa: F401 fixtures
 from e2e.conftest import authority, provider, standin  # noqa: F401 fixtures
 from e2e.proxy import SCRIPT
-from forked import MITMDUMP
 from ports import free_port
 from standin import Server
 
@@ -70,9 +71,9 @@ def env(tmp_path: Path) -> Mapping[str, str]:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, words in {
-        "aibridge": AIBRIDGE,
-        "mitmdump": (str(MITMDUMP),),
-        "python": AIBRIDGE[:1],
+        "aibridge": forked.command(forked.AIBRIDGE),
+        "mitmdump": forked.command(forked.MITMDUMP),
+        "python": [sys.executable],
     }.items():
         program = folder / name
         program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')

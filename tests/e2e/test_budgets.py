@@ -3,13 +3,13 @@
 import json
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import forked
 import pytest
 from locks import locked
 from standin import Gate, Provider, Request, Response, Server, Wait
@@ -483,6 +483,6 @@ def proxy_cost(proxy: Proxy, actor: str) -> int:
 
 def budget(*arguments: str) -> str:
     """Run `aibridge budget`."""
-    command = [str(Path(sys.executable).with_name("aibridge")), "budget", *arguments]
+    command = [*forked.command(forked.AIBRIDGE), "budget", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout

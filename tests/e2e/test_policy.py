@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from forked import MITMDUMP
+from forked import MITMDUMP, command
 from standin import Provider, Response, Server
 
 from e2e.bodies import APIS, CHAT, MESSAGES, RESPONSES, Api
@@ -478,8 +478,9 @@ def test_configuration_mistake_stops_the_start_and_names_the_key(
         "aibridge_db": tmp_path / "aibridge.sqlite3",
         **options,
     }
+    arguments = [f"--set={name}={value}" for name, value in given.items()]
     ended = subprocess.run(
-        [MITMDUMP, "-s", SCRIPT, *(f"--set={name}={value}" for name, value in given.items())],
+        [*command(MITMDUMP), "-s", SCRIPT, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
