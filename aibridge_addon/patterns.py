@@ -35,12 +35,18 @@ def matches_any_spelling(model: str | None, patterns: Collection[str]) -> bool:
     """
     if not patterns or model is None:
         return not patterns
-    return matches_any(model, patterns) or matches_any(
-        _plain(model), tuple([_plain(pattern) for pattern in patterns])
-    )
+    if len(model) > _LONGEST_KNOWN:
+        return _matches_any_spelling.__wrapped__(model, tuple(patterns))
+    return _matches_any_spelling(model, tuple(patterns))
 
 
 @lru_cache(maxsize=2048)
+def _matches_any_spelling(model: str, patterns: tuple[str, ...]) -> bool:
+    return matches_any(model, patterns) or matches_any(
+        _plain(model), tuple(_plain(pattern) for pattern in patterns)
+    )
+
+
 def _plain(text: str) -> str:
     compatible = unicodedata.normalize("NFKC", text)
     visible = "".join(c for c in compatible if unicodedata.category(c) not in ("Cf", "Cc", "Mn"))

@@ -68,6 +68,9 @@ _LONGEST_CACHED_NAMES = 1024
 _LONGEST_CACHED_PATH = 512
 _LONGEST_CACHED_TOOLS = 256 * 1024
 
+_HOLDING = frozenset({b"{", b"["})
+"""First bytes of values that hold others."""
+
 type _Object = bytes | msgspec.Raw
 type _Pairs = list[tuple[str, msgspec.Raw]]
 type _Meaning = Literal["naming", "choosing", "prompting", "other"]
@@ -180,7 +183,7 @@ def _models_among(found: _Pairs | None, opaque: frozenset[str], depth: int) -> I
             yield from _models_of_choice(name, value, opaque, depth)
         elif plain == _TOOLS:
             yield from _models_of_tools(value, depth)
-        else:
+        elif _first_byte(value) in _HOLDING:
             yield from _models_below(value, _PLUGIN_OPAQUE if plain == _PLUGINS else opaque, depth)
 
 
