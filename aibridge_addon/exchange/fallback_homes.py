@@ -2,13 +2,15 @@
 
 Encrypted reasoning, signed thinking and stored responses of another instance are refused by the
 first one. A conversation is recognised by the id of its last response, or by its beginning. The
-store tells other processes; they ask it once about a conversation that they do not know.
+store tells other processes, which ask it about requests with state.
 """
 
 import hashlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aibridge_addon.access.keys.affinity import beginning_of
@@ -18,7 +20,9 @@ from aibridge_addon.raw_json import encode, member, read, text
 
 logger = logging.getLogger(__name__)
 
-_MOST = 10_000
+_MOST = 20_000
+_FRESH_SECONDS = 2.0
+"""Time in which what a process knows of a conversation is not asked for again."""
 _PREVIOUS = ("previous_response_id", "previous_interaction_id")
 _SCOPE = "fallback"
 """Scope of homes in the store."""
@@ -29,15 +33,24 @@ type Remember = Callable[[HiddenTurns], None]
 type Find = Callable[[str, Collection[str]], Awaitable[Mapping[str, str]]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """The instance that has the state of a conversation."""
+
+    instance: str
+    since: str
+    """When it last made a response."""
+    fresh_until: float
+    """The time, by the clock, from which the store may know better."""
+
+
 class FallbackHomes:
     """Finds the instance that served a conversation in place of the first one."""
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = _MOST, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
-        self._homes: OrderedDict[Mark, str] = OrderedDict()
-        """The fallbacks that served conversations."""
-        self._at_first: OrderedDict[Mark, None] = OrderedDict()
-        """Conversations of the first instance, which the store need not be asked about."""
+        self._clock = clock
+        self._homes: OrderedDict[Mark, _Home] = OrderedDict()
         self._running: OrderedDict[str, tuple[str, Mark | None]] = OrderedDict()
         """First instances and conversations of requests, by interception."""
         self._remember: Remember | None = None
@@ -71,36 +84,51 @@ class FallbackHomes:
         for mark in (beginning, (first, response_id) if response_id else None):
             if mark is None:
                 continue
-            before = self._homes.get(mark, first)
-            self._keep(mark, served_by)
-            if self._remember and before != served_by:
-                self._remember(_stored(mark, served_by))
+            before = self._homes.get(mark)
+            self._keep(mark, served_by, fact.ended_at)
+            if served_by != (before.instance if before else first):
+                self._store(mark)
 
     async def find(self, mark: Mark) -> str | None:
         """Return the instance whose state a request with a mark carries, if it is a fallback."""
         home = self._homes.get(mark)
-        if home is not None or mark in self._at_first or self._find is None:
-            return home
+        if home is None or self._clock() >= home.fresh_until:
+            await self._ask(mark)
+            home = self._homes.get(mark)
+        return home.instance if home and home.instance != mark[0] else None
+
+    async def _ask(self, mark: Mark) -> None:
+        """Learn what the store knows of a conversation, or tell it what is newer."""
+        if self._find is None:
+            return
         key = _key(mark)
         try:
             found = await self._find(_SCOPE, [key])
         except Exception:  # the edge: the store may be away, or somebody else's
             logger.warning("aibridge: the home of a conversation is not found", exc_info=True)
-            return None
-        home = text(read(found.get(key, "").encode()))
-        self._keep(mark, home or mark[0])
-        return self._homes.get(mark)
+            return
+        instance, since = _read(found.get(key), mark)
+        home = self._homes.get(mark)
+        if home and home.since >= since:
+            self._keep(mark, home.instance, home.since)
+            if home.instance != instance:
+                self._store(mark)
+        else:
+            self._keep(mark, instance, since)
 
-    def _keep(self, mark: Mark, served_by: str) -> None:
+    def _keep(self, mark: Mark, instance: str, since: str) -> None:
         """Keep who has the state of a conversation, as the newest."""
         self._homes.pop(mark, None)
-        self._at_first.pop(mark, None)
-        if served_by == mark[0]:
-            self._at_first[mark] = None
-            self._forget(self._at_first)
-        else:
-            self._homes[mark] = served_by
-            self._forget(self._homes)
+        self._homes[mark] = _Home(instance, since, self._clock() + _FRESH_SECONDS)
+        self._forget(self._homes)
+
+    def _store(self, mark: Mark) -> None:
+        """Tell other processes who has the state of a conversation."""
+        if self._remember:
+            home = self._homes[mark]
+            content = encode([home.instance, home.since])
+            turns = HiddenTurns(scope=_SCOPE, key=_key(mark), content=content, created_at=now())
+            self._remember(turns)
 
     def _forget(self, values: OrderedDict[Any, Any]) -> None:
         while len(values) > self._most:
@@ -121,8 +149,12 @@ def _beginning(begun: Interception, request: Members) -> Mark | None:
     return begun.provider_name, begun.initiator_id, begun.client_session_id or "", said
 
 
-def _stored(mark: Mark, served_by: str) -> HiddenTurns:
-    return HiddenTurns(scope=_SCOPE, key=_key(mark), content=encode(served_by), created_at=now())
+def _read(content: str | None, mark: Mark) -> tuple[str, str]:
+    """Return a stored instance, and since when; the first one if none is stored."""
+    match read(content.encode()) if content else None:
+        case [str(instance), str(since)]:
+            return instance, since
+    return mark[0], ""
 
 
 def _key(mark: Mark) -> str:

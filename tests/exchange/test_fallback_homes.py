@@ -125,6 +125,7 @@ class Store:
         self.kept: dict[tuple[str, str], str] = {}
         self.lookups = 0
         self.is_away = False
+        self.seconds = 0.0
 
     def remember(self, turns: HiddenTurns) -> None:
         self.kept[turns.scope, turns.key] = turns.content
@@ -136,7 +137,7 @@ class Store:
         return {key: self.kept[scope, key] for key in keys if (scope, key) in self.kept}
 
     def process(self) -> FallbackHomes:
-        made = FallbackHomes()
+        made = FallbackHomes(clock=lambda: self.seconds)
         made.share(remember=self.remember, find=self.find)
         return made
 
@@ -181,3 +182,30 @@ async def test_store_that_is_away_leads_to_the_first_instance_until_it_is_back()
     assert await home(two, asked) is None
     store.is_away = False
     assert await home(two, asked) == OTHER
+
+
+async def test_conversation_that_another_process_moves_to_a_fallback_is_found_there() -> None:
+    store = Store()
+    one, two = store.process(), store.process()
+    asked = request(messages=[user("a")])
+    serve(one, asked, FIRST)
+    serve(two, asked, OTHER)
+    assert await home(one, asked) is None, "it has just served it"
+    store.seconds += 3
+    assert await home(one, asked) == OTHER
+    store.is_away = True
+    store.seconds += 3
+    assert await home(one, asked) == OTHER
+
+
+async def test_newer_home_is_kept_and_told_to_the_others() -> None:
+    store = Store()
+    one, two = store.process(), store.process()
+    asked = request(messages=[user("a")])
+    serve(two, asked, OTHER)
+    serve(one, asked, FIRST)  # which does not know of the other one
+    store.seconds += 3
+    assert await home(two, asked) == OTHER
+    assert await home(one, asked) is None
+    store.seconds += 3
+    assert await home(two, asked) is None
