@@ -204,7 +204,7 @@ class ForkServer:
         listener.bind("")  # the system chooses an abstract address
         listener.listen()
         self.address = listener.getsockname()[1:].decode()
-        """Where `fork_client.py` asks for forks."""
+        """Address at which `fork_client.py` asks for forks."""
         self._lock = threading.Lock()
         descriptors = [other.fileno(), listener.fileno()]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
