@@ -124,10 +124,22 @@ def test_internals_name_modules_that_exist() -> None:
     assert {name for name in ours if not any((path / name).is_file() for path in folders)} == set()
 
 
-def test_readme_links_lead_to_files_and_headings() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+_LINK = re.compile(r"\]\((?P<file>[^)#:]*)(?:#(?P<heading>[^)]+))?\)")
+
+
+def _headings(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and the site make them."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *ROOT.glob("*.md")}), ids=_name_of_page)
+def test_links_of_a_page_lead_to_files_and_headings(page: Path) -> None:
+    for link in _LINK.finditer(page.read_text()):
+        target = page.parent / link["file"] if link["file"] else page
+        assert target.exists(), link[0]
+        assert link["heading"] is None or link["heading"] in _headings(target), link[0]
 
 
 def test_readme_fits_one_screen() -> None:
