@@ -6,6 +6,7 @@ Set `HYPOTHESIS_EXAMPLES` to search further.
 import gc
 import os
 from collections.abc import Generator, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import databases
@@ -97,10 +98,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Mark tests by their folder and by the fixtures that they use."""
+    is_end_to_end = cache(lambda path: END_TO_END in path.parents)  # thousands share a path
     for item in items:
         values = getattr(getattr(item, "callspec", None), "params", {})
         if (
-            END_TO_END in item.path.parents
+            is_end_to_end(item.path)
             or PROCESSES.intersection(getattr(item, "fixturenames", ()))
             or "postgres" in map(str, values.values())
         ):

@@ -5,6 +5,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from typing import Any
 
 import brotli
@@ -20,8 +21,15 @@ from tools.running import BOUND, INITIALIZED, LISTING, Scripted, by_command, by_
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.e2e]
 
 MIB = 1024 * 1024
-BOMB = b'{"jsonrpc": "2.0", "x": "' + b"\0" * (96 * MIB)
-GZIP_BOMB = gzip.compress(BOMB, 1)
+
+
+def bomb() -> bytes:
+    return b'{"jsonrpc": "2.0", "x": "' + b"\0" * (96 * MIB)
+
+
+@cache
+def gzip_bomb() -> bytes:
+    return gzip.compress(bomb(), 1)
 
 
 def head(kind: str, coding: str = "", status: str = "200 OK") -> bytes:
@@ -34,15 +42,15 @@ type Sent = Callable[[], Iterator[bytes]]
 
 ENDLESS: dict[str, Sent] = {
     "json": lambda: iter([head("application/json"), *[b'"'], *[b"x" * MIB] * 999]),
-    "gzip": lambda: iter([head("application/json", "gzip"), GZIP_BOMB]),
-    "br": lambda: iter([head("application/json", "br"), brotli.compress(BOMB, quality=1)]),
-    "zstd": lambda: iter([head("application/json", "zstd"), zstandard.compress(BOMB)]),
+    "gzip": lambda: iter([head("application/json", "gzip"), gzip_bomb()]),
+    "br": lambda: iter([head("application/json", "br"), brotli.compress(bomb(), quality=1)]),
+    "zstd": lambda: iter([head("application/json", "zstd"), zstandard.compress(bomb())]),
     "event": lambda: iter([head("text/event-stream"), b"data: ", *[b"x" * MIB] * 999]),
     "data lines": lambda: iter([head("text/event-stream"), *[b"data: xxxx\n" * 65536] * 999]),
     "comment": lambda: iter([head("text/event-stream"), b": ", *[b"x" * MIB] * 999]),
-    "gzip event": lambda: iter([head("text/event-stream", "gzip"), GZIP_BOMB]),
+    "gzip event": lambda: iter([head("text/event-stream", "gzip"), gzip_bomb()]),
     "error": lambda: iter([head("application/json", status="500 No"), *[b"x" * MIB] * 999]),
-    "gzip error": lambda: iter([head("application/json", "gzip", status="400 No"), GZIP_BOMB]),
+    "gzip error": lambda: iter([head("application/json", "gzip", status="400 No"), gzip_bomb()]),
     "text error": lambda: iter([head("text/plain", status="400 No"), *[b"x" * MIB] * 999]),
     "html": lambda: iter([head("text/html"), *[b"x" * MIB] * 999]),
 }
