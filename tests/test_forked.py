@@ -19,8 +19,8 @@ sys.exit(7)
 """
 INTERRUPTED = """
 import time
-print("ready")
 try:
+    print("ready")
     time.sleep(60)
 except KeyboardInterrupt:
     print("interrupted")
