@@ -50,7 +50,7 @@ def describe_task(task: Task[Any], *, name: str, client: tuple[Any, ...] | None 
 
 
 def make_headers(
-    headers: http.Headers, fields: Iterable[tuple[bytes, bytes]] = (), **more: Any
+    headers: http.Headers, /, fields: Iterable[tuple[bytes, bytes]] = (), **more: Any
 ) -> None:
     """Set the fields of new headers, and `more` of them.
 
@@ -70,6 +70,9 @@ def make_headers(
 def body_size(request: http.Request, response: http.Response | None = None) -> int | None:
     """Return the length that a message states for its body; it is read once for the same head.
 
+    Other addons can give a message headers of another type, or fields that change in place: the
+    length of these is read each time.
+
     Returns:
         None for a chunked body, -1 for one that ends with the connection.
 
@@ -78,6 +81,8 @@ def body_size(request: http.Request, response: http.Response | None = None) -> i
     """
     message: http.Message = response or request
     headers = message.headers
+    if type(headers) is not http.Headers or type(headers.fields) is not tuple:
+        return _original_size(request, response)
     status = response.status_code if response else None
     known = vars(headers).get(_SIZE)
     if known and known[0] is headers.fields and known[1:3] == (request.data.method, status):

@@ -83,6 +83,10 @@ def test_fields_that_are_not_bytes_are_refused(field: Any) -> None:
         http.Headers([field])
 
 
+def test_headers_can_have_every_name() -> None:
+    assert http.Headers(headers="a", more="b").fields == ((b"headers", b"a"), (b"more", b"b"))
+
+
 class Text(bytes):
     """Bytes of a type of its own."""
 
@@ -126,3 +130,30 @@ def test_body_size_is_read_again_from_a_head_that_has_changed(
     for message in filter(None, messages):
         message.headers.fields = tuple(then)
     assert is_same()
+
+
+class OwnHeaders(http.Headers):
+    """Headers of another addon, which state a length of their own."""
+
+    length = "7"
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.length if key == "content-length" else super().get(key, default)
+
+
+def test_body_size_is_read_again_from_headers_that_change_in_place() -> None:
+    request = tutils.treq()
+    request.headers.fields = fields = [(b"Content-Length", b"7")]  # type: ignore[assignment]
+    assert shortcuts.body_size(request) == 7
+    fields[0] = (b"Content-Length", b"8")
+    assert shortcuts.body_size(request) == 8
+    request.headers = OwnHeaders()
+    assert shortcuts.body_size(request) == 7
+    OwnHeaders.length = "8"
+    assert shortcuts.body_size(request) == 8
+
+
+def test_body_size_is_read_from_a_mapping() -> None:
+    request = tutils.treq()
+    request.headers = {"content-length": "7"}  # type: ignore[assignment]
+    assert shortcuts.body_size(request) == 7
