@@ -5,6 +5,7 @@
 An interpreter without imports takes a hundredth of the processor time of the programs' imports.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -27,13 +28,18 @@ def main() -> None:
         send(connection, request, [0, 1, 2])
         pid = _number(connection)
         for number in PASSED_ON:
-            signal.signal(number, lambda received, _frame: os.kill(pid, received))
+            signal.signal(number, lambda received, _frame: _pass_on(pid, received))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         code = _number(connection)
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def _pass_on(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.kill(pid, number)
 
 
 def _number(connection: socket.socket) -> int:
