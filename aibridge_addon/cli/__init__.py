@@ -37,6 +37,7 @@ people run `eval "$(aibridge env)"` in their shell profiles.
 import difflib
 import errno
 import importlib
+import sys
 
 import click
 
@@ -65,6 +66,12 @@ _COMMANDS = (
 """Modules with a `command`, in the order of the help."""
 
 
+def _is_store_error(error: Exception) -> bool:
+    """Return True for an error of a store, whose modules are imported by the commands."""
+    errors = sys.modules.get("aibridge_addon.store.errors")
+    return errors is not None and isinstance(error, errors.StoreError)
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the subcommands."""
@@ -78,13 +85,17 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a subcommand; report files that cannot be used in one line, without a traceback."""
+        """Run a subcommand; report files and stores that cannot be used without a traceback."""
         try:
             return super().invoke(ctx)
         except OSError as error:
             if error.filename is None or error.errno == errno.EPIPE:
                 raise
             raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        except Exception as error:
+            if not _is_store_error(error):
+                raise
+            raise click.ClickException(str(error)) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

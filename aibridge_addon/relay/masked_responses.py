@@ -5,10 +5,11 @@ with the headers, so that a response can be handed from one flow to another.
 """
 
 from copy import copy
+from itertools import filterfalse
 
 from mitmproxy import http
 from mitmproxy.proxy import commands
-from mitmproxy.proxy.layers.http import HttpStream, ResponseHeaders, SendHttp
+from mitmproxy.proxy.layers.http import HttpStream, ResponseData, ResponseHeaders, SendHttp
 
 from aibridge_addon.relay.command_generators import Commands, mapped
 from aibridge_addon.relay.head_copies import copy_head
@@ -55,9 +56,18 @@ class MaskingStream(HttpStream):
         yield from mapped(super().start_response_stream(), _with_secrets)
 
     def send_response(self, already_streamed: bool = False) -> Commands:
-        """Send a response, or the end of a streamed one."""
+        """Send a response, or the end of a streamed one; none of its body if HEAD asks."""
         sent = super().send_response(already_streamed)
-        yield from sent if already_streamed else mapped(sent, _with_secrets)
+        if already_streamed:
+            yield from sent
+        elif self.flow.request.method == "HEAD":
+            yield from map(_with_secrets, filterfalse(_is_body, sent))
+        else:
+            yield from mapped(sent, _with_secrets)
+
+
+def _is_body(command: commands.Command) -> bool:
+    return isinstance(command, SendHttp) and isinstance(command.event, ResponseData)
 
 
 def _with_secrets(command: commands.Command) -> commands.Command:

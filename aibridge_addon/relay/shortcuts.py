@@ -17,10 +17,13 @@ from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.utils import asyncio_utils
 
+from aibridge_addon.relay.masked_responses import MaskedHeaders
+
 _IMMUTABLE = frozenset({bool, int, float, str, type(None)})
 _SIZE = "_aibridge_body_size"
 """Attribute of headers for the body size that they state, and what it was read from."""
 
+_OUR_HEADERS = (http.Headers, MaskedHeaders)
 _original_size = http1.expected_http_body_size
 _names: dict[type[hooks.Hook], tuple[str, ...]] = {}
 """Names of the fields of hooks by their classes."""
@@ -81,7 +84,7 @@ def body_size(request: http.Request, response: http.Response | None = None) -> i
     """
     message: http.Message = response or request
     headers = message.headers
-    if type(headers) is not http.Headers or type(headers.fields) is not tuple:
+    if type(headers) not in _OUR_HEADERS or type(headers.fields) is not tuple:
         return _original_size(request, response)
     status = response.status_code if response else None
     known = vars(headers).get(_SIZE)

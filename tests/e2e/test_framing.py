@@ -137,6 +137,25 @@ def test_bare_carriage_return_in_a_header_is_not_sent_upstream(
 # Responses
 
 
+@pytest.mark.parametrize("way", [REVERSE, REVERSE_H2], ids=str)
+def test_refusal_of_head_has_no_body_so_that_the_connection_serves_the_next_request(
+    clients: Clients, proxy: Proxy, way: Way
+) -> None:
+    url = f"{clients.url(way, 'openai')}/no/such/route"
+    with clients.http(way) as http:
+        for method in ("HEAD", "GET", "HEAD"):
+            response = http.request(method, url)
+            assert response.status_code == 404
+            assert bool(response.content) == (method == "GET")
+            assert int(response.headers["content-length"]) > 0
+    if way is REVERSE:
+        path = url.partition(str(proxy.reverse_port))[2]
+        with connect(clients, way) as sock:
+            sock.sendall(f"HEAD {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode() * 2)
+            read_head(sock)
+            assert read_head(sock).startswith(b"HTTP/1.1 404 ")
+
+
 class FixedResponse(RawServer):
     """A provider that responds to each request with the same bytes."""
 

@@ -12,7 +12,7 @@ from store.doubles import ended, started, tokens
 from aibridge_addon.facts import Fact
 from aibridge_addon.report.queries import TotalsQuery
 from aibridge_addon.store.connection import transaction
-from aibridge_addon.store.errors import StoreError
+from aibridge_addon.store.errors import NothingRecordedError
 from aibridge_addon.store.sql.figures import KEYS, MEASURES
 from aibridge_addon.store.sql.housekeeping import DELETE_INTERCEPTIONS
 from aibridge_addon.store.sql.refresh import refresh_one
@@ -196,7 +196,7 @@ def test_report_changes_no_database_of_another_program(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite3"
     with closing(Database(path)) as db:
         db.table("things").insert({"id": 1})
-    with pytest.raises(StoreError, match="no such table"):
+    with pytest.raises(NothingRecordedError, match=r"other.sqlite3 has no tables of aibridge"):
         SQLiteReports(path).totals(TotalsQuery())
     with closing(Database(path)) as db:
         assert db.table_names() == ["things"]

@@ -22,7 +22,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a connection inside one read transaction.
 
     Raises:
-        NothingRecordedError: there is no such file.
+        NothingRecordedError: there is no such file, or it has no tables of ours.
         StoreError: it cannot be read.
     """
     with connected(path) as connection, consistent(connection):
@@ -34,7 +34,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a connection for several read transactions.
 
     Raises:
-        NothingRecordedError: there is no such file.
+        NothingRecordedError: there is no such file, or it has no tables of ours.
         StoreError: it cannot be read.
     """
     if not path.exists():
@@ -44,8 +44,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(
             sqlite3.connect(uri, uri=True, timeout=_READ_SECONDS, isolation_level=None)
         ) as connection:
-            if path not in _current:
-                _update(path, connection)
+            update(path, connection)
             define_functions(connection)
             yield connection
     except sqlite3.Error as error:
@@ -63,20 +62,27 @@ def define_functions(connection: sqlite3.Connection) -> None:
     connection.create_aggregate("top_models", 2, TopModels)  # type: ignore[arg-type]
 
 
-def _update(path: Path, connection: sqlite3.Connection) -> None:
+def update(path: Path, connection: sqlite3.Connection) -> None:
     """Migrate a database that an earlier version recorded, as a proxy does when it starts.
 
+    This is done once in a process.
+
     Raises:
+        NothingRecordedError: it has no tables of ours.
         StoreError: it cannot be written.
     """
+    if path in _current:
+        return
     from sqlite_utils import Database
 
     from aibridge_addon.store.sqlite.schema import SchemaTooNewError, known_migrations, migrate
 
-    if not connection.execute(_HAS_MIGRATIONS).fetchone():
-        return  # not a database of ours: the queries say so
-    applied = {name for (name,) in connection.execute(_APPLIED)}
-    if applied and known_migrations() - applied:
+    applied = set()
+    if connection.execute(_HAS_MIGRATIONS).fetchone():
+        applied = {name for (name,) in connection.execute(_APPLIED)}
+    if not applied:
+        raise NothingRecordedError(f"nothing was recorded yet: {path} has no tables of aibridge")
+    if known_migrations() - applied:
         try:
             with contextlib.closing(sqlite3.connect(path, timeout=_READ_SECONDS)) as writer:
                 migrate(Database(writer))
