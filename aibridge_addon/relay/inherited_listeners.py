@@ -48,7 +48,7 @@ class _InheritedSocket(socket.socket):
     def _hold_back(self) -> bool:
         """Let the event loop look away for a moment; return False if that is not possible."""
         loop = asyncio.get_running_loop()
-        if (selector := getattr(loop, "_selector", None)) is None:  # uvloop
+        if (selector := getattr(loop, "_selector", None)) is None:  # not asyncio's loop
             return False
         if (key := selector.get_map().get(self.fileno())) is None:  # the port closes
             return False
