@@ -223,6 +223,15 @@ async def test_invalid_options_at_the_start_are_logged_line_by_line_and_nothing_
     assert not database.exists()
 
 
+@pytest.mark.parametrize("size", ["1m", None])
+async def test_option_of_mitmproxy_with_which_requests_pass_unread_is_warned_of(
+    database: Path, caplog: pytest.LogCaptureFixture, size: str | None
+) -> None:
+    async with started(aibridge_db=str(database), stream_large_bodies=size):
+        pass
+    assert ("stream_large_bodies is set" in caplog.text) == (size is not None)
+
+
 async def test_misspelt_option_name_stops_the_start(
     database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mitmproxy import ctx
@@ -32,7 +32,7 @@ class LiveSettings:
         self._on_change = on_change
         self._watch = FileWatch(_watched_files, self._read_again)
         self._logged: set[str] = set()
-        """Doubts about the config file that were logged."""
+        """Doubts about the config file and mitmproxy's options that were logged."""
 
     def read(self) -> Settings:
         """Return the settings of mitmproxy's options.
@@ -44,9 +44,10 @@ class LiveSettings:
         ours = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
         # Deferred options are unknown to all addons; a misspelt name would be ignored silently.
         settings = self.current = read_settings_apart(ctx.options.deferred | ours)
-        for doubt in set(settings.doubts) - self._logged:
+        doubts = {*settings.doubts, *_doubts_of_mitmproxy(ctx.options)}
+        for doubt in doubts - self._logged:
             logger.warning("aibridge: %s", doubt)
-        self._logged.update(settings.doubts)
+        self._logged |= doubts
         return settings
 
     def start(self) -> None:
@@ -75,6 +76,16 @@ class LiveSettings:
             return
         self._on_change(settings)
         logger.info("aibridge: the configuration was read again")
+
+
+def _doubts_of_mitmproxy(options: OptManager) -> Iterator[str]:
+    """Yield the options of mitmproxy that take requests past the addon."""
+    if getattr(options, "stream_large_bodies", None):  # Proxyserver declares it
+        yield (
+            "stream_large_bodies is set: larger requests pass unread. They are not recorded, no"
+            " budget, limit or rule applies to them, and their keys reach the provider masked;"
+            " unset it"
+        )
 
 
 def respell_booleans(options: OptManager) -> None:
