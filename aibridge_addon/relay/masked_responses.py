@@ -8,8 +8,14 @@ from copy import copy
 from itertools import filterfalse
 
 from mitmproxy import http
-from mitmproxy.proxy import commands
-from mitmproxy.proxy.layers.http import HttpStream, ResponseData, ResponseHeaders, SendHttp
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import (
+    HttpStream,
+    RequestHeaders,
+    ResponseData,
+    ResponseHeaders,
+    SendHttp,
+)
 
 from aibridge_addon.relay.command_generators import Commands, mapped
 from aibridge_addon.relay.head_copies import copy_head
@@ -51,6 +57,15 @@ def as_received(response: http.Response) -> http.Response:
 class MaskingStream(HttpStream):
     """A stream that sends responses with the secrets that their flow does not show."""
 
+    wants_body = True
+    """False if the client's method is HEAD, whatever addons make of the request."""
+
+    def state_wait_for_request_headers(self, event: events.Event) -> Commands:
+        """Note the client's method."""
+        if isinstance(event, RequestHeaders):
+            self.wants_body = event.request.method != "HEAD"
+        yield from super().state_wait_for_request_headers(event)
+
     def start_response_stream(self) -> Commands:
         """Send the head of a streamed response."""
         yield from mapped(super().start_response_stream(), _with_secrets)
@@ -60,7 +75,7 @@ class MaskingStream(HttpStream):
         sent = super().send_response(already_streamed)
         if already_streamed:
             yield from sent
-        elif self.flow.request.method == "HEAD":
+        elif not self.wants_body:
             yield from map(_with_secrets, filterfalse(_is_body, sent))
         else:
             yield from mapped(sent, _with_secrets)

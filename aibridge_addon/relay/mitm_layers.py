@@ -320,7 +320,7 @@ class BridgeStream(DirectStream):
         return command
 
     def _send_buffered(self, response: http.Response) -> Commands:
-        body = b"" if self.flow.request.method == "HEAD" else response.raw_content or b""
+        body = (self.wants_body and response.raw_content) or b""
         for part in (
             ResponseHeaders(self.stream_id, as_received(response), end_stream=not body),
             ResponseData(self.stream_id, body),

@@ -6,6 +6,7 @@ The provider speaks HTTP/1.1 only, so that requests in HTTP/2 are converted.
 import json
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -154,6 +155,19 @@ def test_refusal_of_head_has_no_body_so_that_the_connection_serves_the_next_requ
             sock.sendall(f"HEAD {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode() * 2)
             read_head(sock)
             assert read_head(sock).startswith(b"HTTP/1.1 404 ")
+
+
+def test_method_that_another_addon_changes_leaves_the_body_to_the_client(
+    run_proxy: RunProxy, clients_of: Callable[[Proxy], Clients], standin: Server, tmp_path: Path
+) -> None:
+    script = tmp_path / "as_head.py"
+    script.write_text('def requestheaders(flow):\n    flow.request.method = "HEAD"\n')
+    with run_proxy(standin.origin, options={"scripts": script}) as made:
+        clients = clients_of(made)
+        with clients.http(REVERSE) as http:
+            response = http.get(f"{clients.url(REVERSE, 'openai')}/no/such/route")
+    assert response.status_code == 404
+    assert response.json()["error"]["message"].startswith("aibridge: ")
 
 
 class FixedResponse(RawServer):
