@@ -157,12 +157,23 @@ def test_refusal_of_head_has_no_body_so_that_the_connection_serves_the_next_requ
             assert read_head(sock).startswith(b"HTTP/1.1 404 ")
 
 
+AS_HEAD = """
+from aibridge_addon.addon import AIBridge
+
+class AsHead:
+    def requestheaders(self, flow):
+        flow.request.method = "HEAD"
+
+addons = [AIBridge(), AsHead()]
+"""
+
+
 def test_method_that_another_addon_changes_leaves_the_body_to_the_client(
     run_proxy: RunProxy, clients_of: Callable[[Proxy], Clients], standin: Server, tmp_path: Path
 ) -> None:
     script = tmp_path / "as_head.py"
-    script.write_text('def requestheaders(flow):\n    flow.request.method = "HEAD"\n')
-    with run_proxy(standin.origin, options={"scripts": script}) as made:
+    script.write_text(AS_HEAD)
+    with run_proxy(standin.origin, script=script) as made:
         clients = clients_of(made)
         with clients.http(REVERSE) as http:
             response = http.get(f"{clients.url(REVERSE, 'openai')}/no/such/route")
