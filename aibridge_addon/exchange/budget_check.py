@@ -34,7 +34,7 @@ from aibridge_addon.facts import (
     InterceptionEnded,
     TokenUsage,
 )
-from aibridge_addon.formats import FORMATS
+from aibridge_addon.formats import FORMATS, Format
 from aibridge_addon.raw_json import body, members, readings
 
 _RETRY_SECONDS = 0.25
@@ -135,6 +135,17 @@ class BudgetCheck:
                 scopes=scopes,
                 estimate=lambda unit: estimate_of_batch(unit, provider, models, self._rules.price),
             )
+        call = self._read(asked, interception, model, wire_format)
+        return BudgetedCall(
+            interception_id=interception.id,
+            scopes=scopes,
+            estimate=_once_per_unit(partial(estimate, call, price=self._rules.price)),
+        )
+
+    def _read(
+        self, asked: Asked, interception: Interception, model: str | None, wire_format: Format
+    ) -> Call:
+        """Read what the estimate of a call is made from, by the most that a reading allows."""
         content = asked.content() or b""
         given = members(content) or {} if asked.members is None else asked.members
         read = readings(content, given)
@@ -142,7 +153,7 @@ class BudgetCheck:
             given, content = asked.completed, body(asked.completed)
             read = given, *read
         limits = [limit for each in read if (limit := wire_format.output_limit(each)) is not None]
-        call: Call = self._calls.read(
+        return self._calls.read(
             interception,
             model,
             content,
@@ -151,11 +162,6 @@ class BudgetCheck:
             choices=max(map(wire_format.choices, read)),
             searches=max(map(web_searches, read)),
             spoken=wire_format.spoken_input(given),
-        )
-        return BudgetedCall(
-            interception_id=interception.id,
-            scopes=scopes,
-            estimate=_once_per_unit(partial(estimate, call, price=self._rules.price)),
         )
 
     def admit_now(self, call: BudgetedCall) -> bool:
