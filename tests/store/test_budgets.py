@@ -404,10 +404,26 @@ def test_live_process_keeps_its_holds_by_renewing_its_lease(
     other.hold(budget())
     for _ in range(10):
         book.clock.now += LEASE / 2
-        if other.budgets.is_lease_due():
+        if other.budgets.is_sweep_due():
             other.budgets.sweep(connection)
         book.budgets.sweep(connection)
     assert book.sums() == (0, 0, 10)
+
+
+def test_process_that_commits_all_the_time_still_settles_what_a_dead_one_left(
+    connection: Connection, book: Book
+) -> None:
+    Book(connection, book.clock, "dead").hold(budget(), worst=90)
+    book.hold(budget("own"))
+    book.budgets.committed()
+    for _ in range(10):
+        book.clock.now += LEASE / 4
+        book.budgets.settle(connection, [])  # which renews the lease
+        book.budgets.committed()
+        if book.budgets.is_sweep_due():
+            book.budgets.sweep(connection)
+            book.budgets.committed()
+    assert (book.sums(), book.sums("own")) == ((2, 2, 0), (0, 0, 10))
 
 
 class Ledger(RuleBasedStateMachine):

@@ -155,12 +155,12 @@ class SQLBudgetBook(BudgetBook):
     @property
     def due(self) -> Work | None:
         """The work that should run, if any."""
-        if self.is_used and self._budgets.is_lease_due():
+        if self.is_used and self._budgets.is_sweep_due():
             return self.sweep
         return _write_holds if self._budgets.must_write else None
 
     def keep_lease(self, connection: Connection) -> None:
-        """Renew the lease if that is due, before holds from the spool are written under it."""
+        """Renew the lease if that is due: statements may hold calls under it."""
         self._budgets.keep_lease(connection)
 
     def sweep(self, connection: Connection) -> None:

@@ -68,6 +68,9 @@ class SQLBudgets:
         self._renew_at = datetime.min.replace(tzinfo=UTC)
         self._renewed_at: datetime | None = None
         """Time of a renewal that is not committed yet."""
+        self._sweep_at = self._renew_at
+        self._swept_at: datetime | None = None
+        """Time of a sweep that is not committed yet."""
         self._held: set[str] = set()
         """Interceptions that may have holds of this process."""
         self.known: dict[str, Budget] = {}
@@ -99,10 +102,10 @@ class SQLBudgets:
 
     def begin(self, connection: Connection) -> None:
         """Write what calls hold in memory; must precede all works of a transaction."""
-        self._begin(connection)
+        self._renew_due(connection)
         self._unwritten.write(connection)
 
-    def _begin(self, connection: Connection) -> None:
+    def _renew_due(self, connection: Connection) -> None:
         """Renew the lease and the promises of slices, if that is due.
 
         The lease is renewed in the same transaction: holds must not be visible to other processes
@@ -208,7 +211,7 @@ class SQLBudgets:
         """Replace the holds of ended interceptions by their charges, exactly once."""
         ended = tuple(interception_ids)
         unwritten = self._unwritten.take(ended)
-        self._begin(connection)
+        self._renew_due(connection)
         if self._unwritten.are_due:
             self._unwritten.write(connection)
         self._held.difference_update(ended)
@@ -231,9 +234,9 @@ class SQLBudgets:
         settlement.settle_so_far(interception_id)
         return settlement.finish(self.known)
 
-    def is_lease_due(self) -> bool:
-        """Return True if the lease must be renewed soon."""
-        return self._clock() >= self._renew_at
+    def is_sweep_due(self) -> bool:
+        """Return True if a sweep is due, whoever has renewed the lease meanwhile."""
+        return self._clock() >= self._sweep_at
 
     def keep_lease(self, connection: Connection) -> None:
         """Renew the lease if that is due and this process has counted calls."""
@@ -244,6 +247,7 @@ class SQLBudgets:
         """Renew the own lease; settle the holds, and find the warnings, that others left."""
         moment = self._clock()
         self._renew(connection, moment)
+        self._swept_at = moment
         self._slices.give_back_unused(connection)
         self._slices.take_lost(connection, moment)
         settled = self.settle(connection, self.orphans(connection))
@@ -264,7 +268,7 @@ class SQLBudgets:
 
     def rolled_back(self) -> None:
         """Forget what the last transaction changed, which was not committed."""
-        self._renewed_at = None
+        self._renewed_at = self._swept_at = None
         self.spare.keep(self._slices.forget())
         self._unwritten.rolled_back()
 
@@ -276,6 +280,9 @@ class SQLBudgets:
         if self._renewed_at:
             self._renew_at = self._renewed_at + LEASE / 3
             self._renewed_at = None
+        if self._swept_at:
+            self._sweep_at = self._swept_at + LEASE / 3
+            self._swept_at = None
 
     def _room(self, connection: Connection, budget: Budget, scope: str, moment: datetime) -> _Room:
         """Return the state of a budget, without the own slice."""
