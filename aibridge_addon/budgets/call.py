@@ -262,18 +262,16 @@ def _billed(call: Call, output_tokens: int, moment: str) -> BilledCall:
 
 def _cost(call: BilledCall, price: PriceOf) -> int | None:
     """Return the price of a call; where caches or audio have none, that of plain input."""
-    found = price(call)
-    if isinstance(found, Priced):
-        return found.cost_nano_usd
-    for each in _plainer(call):
+    for each in _from_details_to_plain(call):
         found = price(each)
         if isinstance(found, Priced):
             return found.cost_nano_usd
     return None
 
 
-def _plainer(call: BilledCall) -> Iterator[BilledCall]:
-    """Yield a call without caches and fees, then without audio and images too."""
+def _from_details_to_plain(call: BilledCall) -> Iterator[BilledCall]:
+    """Yield a call, then the same without caches and fees, then without audio and images too."""
+    yield call
     labels = {name: value for name, value in call.extra.items() if name.startswith(REQUESTED)}
     spoken = {name: call.extra[name] for name in _SPOKEN if name in call.extra}
     plain = replace(

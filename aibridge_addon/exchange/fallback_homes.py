@@ -39,7 +39,7 @@ class _Home:
 
     instance: str
     since: str
-    """When it last made a response."""
+    """When it made a response last, as far as it is known; empty if it never did."""
     fresh_until: float
     """The time, by the clock, from which the store may know better."""
 

@@ -261,9 +261,6 @@ class RecordWriter[C: Connection](ABC):
     ) -> None:
         ingested = 0
         for batch in batched(statements, _TRANSACTION_SIZE, strict=False):
-            with transaction(connection):
-                self._budgets.keep_lease(connection)
-            self._budgets.committed()
             self._commit(connection, list(batch))
             ingested += len(batch)
         then()

@@ -177,6 +177,7 @@ class Writer(RecordWriter[PostgresConnection]):
 
     def _commit_once(self, connection: PostgresConnection, statements: list[Statement]) -> None:
         with transaction(connection):
+            self._book.keep_lease(connection)
             with connection.raw.pipeline():
                 for statement in in_order(statements):
                     execute(connection, statement)
